@@ -1,0 +1,98 @@
+from abc import ABC, abstractmethod
+from collections.abc import Sized
+from typing import Any, Literal, cast
+
+import torch
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+
+from dds.batch import Batch
+from dds.errors import InputError
+
+Split = Literal["train", "val", "test"]
+Sample = dict[str, Any]
+
+
+class _Indexed(Dataset[Sample]):
+    """Adds to each sample its place in the data set."""
+
+    def __init__(self, dataset: Dataset[Sample]) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(cast(Sized, self.dataset))
+
+    def __getitem__(self, index: int) -> Sample:
+        return {**self.dataset[index], "index": index}
+
+
+class BaseDataModule(LightningDataModule, ABC):
+    """Batches of a data set, each image with its index; a subclass says how a split is read.
+
+    Args:
+        batch_size: Images in a batch, on each process.
+        limit: Use only so many test images, a random subset that the seed fixes; default all.
+        subset_seed: Seed of that subset.
+        num_workers: Processes that read images, on each process.
+    """
+
+    def __init__(
+        self, batch_size: int = 32, limit: int | None = None, subset_seed: int = 0, num_workers: int = 0
+    ) -> None:
+        super().__init__()
+        for name, value, least in (("batch_size", batch_size, 1), ("limit", limit, 1), ("num_workers", num_workers, 0)):
+            if value is not None and value < least:
+                raise InputError(f"data.{name}={value}; expected at least {least}.")
+        self.batch_size, self.limit, self.subset_seed = batch_size, limit, subset_seed
+        self.num_workers = num_workers
+
+    @abstractmethod
+    def load(self, split: Split) -> Dataset[Sample]:
+        """Open a split; each sample holds the keys of `Batch` but `index`.
+
+        Raises:
+            InputError: If the data is not where it should be; the message says what to download.
+        """
+
+    def test_dataset(self) -> Dataset[Sample]:
+        """Return the test images of this run, after `limit`, each with its index in the whole split."""
+        dataset = _Indexed(self._open("test"))
+        if self.limit is None or self.limit >= len(dataset):
+            return dataset
+        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(self.subset_seed))
+        return Subset(dataset, sorted(order[: self.limit].tolist()))
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return shuffled training batches of equal size."""
+        return self._loader(_Indexed(self._open("train")), shuffle=True, drop_last=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return validation batches."""
+        return self._loader(_Indexed(self._open("val")))
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return test batches; several processes share the images out, none twice."""
+        dataset = self.test_dataset()
+        sampler = None
+        if torch.distributed.is_initialized():
+            sampler = UnrepeatedDistributedSampler(cast(Sized, dataset), shuffle=False)
+        return self._loader(dataset, sampler=sampler)
+
+    def _open(self, split: Split) -> Dataset[Sample]:
+        dataset = self.load(split)
+        if not len(cast(Sized, dataset)):
+            raise InputError(f"{type(self).__name__} found no {split} images. Check its root and limit.")
+        return dataset
+
+    def _loader(
+        self, dataset: Dataset[Sample], sampler: Sampler[int] | None = None, **options: Any  # noqa: ANN401
+    ) -> DataLoader[Batch]:
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            **options,
+        )

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.datasets import CIFAR10
+
+from dds.data.base import BaseDataModule, Sample, Split
+from dds.errors import InputError
+
+_REMEDY = (
+    "Download cifar-10-python.tar.gz (cs.toronto.edu/~kriz/cifar.html), unpack it and set data.root to the "
+    "folder that holds cifar-10-batches-py; set data.download=true to have that done; or set data.root to an "
+    ".npz file with `images` [N, 32, 32, 3] uint8 and `labels` [N]."
+)
+
+
+class Cifar10(BaseDataModule):
+    """CIFAR-10: the official python batches, or an `.npz` file with `images` and `labels`.
+
+    Args:
+        root: Folder that holds `cifar-10-batches-py`, or an `.npz` file, which then serves every split.
+        download: Fetch the official archive if it is not there.
+        batch_size: Images in a batch, on each process.
+        limit: Use only so many test images, a random subset that `subset_seed` fixes; default all.
+        subset_seed: Seed of that subset.
+        num_workers: Processes that hand out images, on each process.
+    """
+
+    def __init__(
+        self,
+        root: str = "data",
+        download: bool = False,
+        batch_size: int = 32,
+        limit: int | None = None,
+        subset_seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(batch_size, limit, subset_seed, num_workers)
+        self.root, self.download = Path(root).expanduser(), download
+
+    def load(self, split: Split) -> Dataset[Sample]:
+        """Open a split; `val` and `test` are both the official test images."""
+        images, labels = self._read_npz() if self.root.suffix == ".npz" else self._read_official(split)
+        if images.ndim != 4 or images.shape[1:] != (32, 32, 3) or images.dtype != np.uint8:
+            raise InputError(
+                f"{self.root} has images {images.dtype} {images.shape}; expected uint8 [N, 32, 32, 3]. {_REMEDY}"
+            )
+        if len(images) != len(labels):
+            raise InputError(f"{self.root} has {len(images)} images but {len(labels)} labels. {_REMEDY}")
+        return _Arrays(torch.from_numpy(images).permute(0, 3, 1, 2), torch.as_tensor(labels).long())
+
+    def _read_npz(self) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+        if not self.root.is_file():
+            raise InputError(f"{self.root} does not exist. {_REMEDY}")
+        with np.load(self.root, allow_pickle=False) as file:
+            if not {"images", "labels"} <= set(file.files):
+                raise InputError(f"{self.root} holds {file.files}; expected images and labels. {_REMEDY}")
+            return file["images"], file["labels"]
+
+    def _read_official(self, split: Split) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+        try:
+            dataset = CIFAR10(self.root, train=split == "train", download=self.download)
+        except RuntimeError as error:
+            raise InputError(f"no CIFAR-10 under {self.root} ({error}). {_REMEDY}") from error
+        return dataset.data, np.asarray(dataset.targets)
+
+
+class _Arrays(Dataset[Sample]):
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Sample:
+        return {"image": self.images[index].float() / 255, "label": self.labels[index]}

@@ -1,0 +1,95 @@
+from dataclasses import asdict
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dds.data.base import BaseDataModule, Sample, Split
+from dds.data.scene_renderer import render
+from dds.errors import InputError
+
+_FIRST = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}  # arrangements of the splits never meet
+_CHUNK = 256
+
+
+class Scenes(BaseDataModule):
+    """The embedded data set: solids on a plane, rendered from seeds, with exact truth for every task.
+
+    Each image comes with all its targets: `label` (class of the main solid), `mask` (sky, ground and six
+    solids), `depth` (metres, 0 in the sky), `boxes` and `classes` (5 slots, class -1 where unused) and
+    `arrangement` (identity of what is seen).
+
+    Args:
+        size: Height and width in pixels.
+        train_images: Number of training images.
+        val_images: Number of validation images.
+        test_images: Number of test images.
+        batch_size: Images in a batch, on each process.
+        limit: Use only so many test images, a random subset that `subset_seed` fixes; default all.
+        subset_seed: Seed of that subset.
+        num_workers: Processes that hand out images; the images are rendered beforehand.
+    """
+
+    def __init__(
+        self,
+        size: int = 64,
+        train_images: int = 12_000,
+        val_images: int = 256,
+        test_images: int = 1_000,
+        batch_size: int = 32,
+        limit: int | None = None,
+        subset_seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(batch_size, limit, subset_seed, num_workers)
+        if size < 16:
+            raise InputError(f"data.size={size}; expected at least 16 pixels.")
+        self.size = size
+        self.images = {"train": train_images, "val": val_images, "test": test_images}
+
+    def load(self, split: Split) -> Dataset[Sample]:
+        """Return a split; training and validation images are rendered now, test images when asked for."""
+        arrangements = _FIRST[split] + torch.arange(self.images[split])
+        if split == "test":
+            return _Lazy(arrangements, self.size)
+        chunks = arrangements.split(_CHUNK)
+        rendered = [_render(chunk, self.size) for chunk in track(chunks, f"Rendering {split} images")]
+        return _Rendered({key: torch.cat([part[key] for part in rendered]) for key in rendered[0]})
+
+
+def _render(arrangement: Tensor, size: int) -> dict[str, Tensor]:
+    return asdict(render(arrangement, torch.zeros_like(arrangement), (size, size)))
+
+
+def _sample(rendered: dict[str, Tensor], position: int) -> Sample:
+    sample = {key: value[position] for key, value in rendered.items() if key != "instance"}
+    return {**sample, "image": sample["image"].float() / 255, "mask": sample["mask"].long()}
+
+
+class _Rendered(Dataset[Sample]):
+    def __init__(self, images: dict[str, Tensor]) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images["image"])
+
+    def __getitem__(self, index: int) -> Sample:
+        return _sample(self.images, index)
+
+
+class _Lazy(Dataset[Sample]):
+    """Renders what is asked for, so that a few images of many cost little."""
+
+    def __init__(self, arrangements: Tensor, size: int) -> None:
+        self.arrangements, self.size = arrangements, size
+
+    def __len__(self) -> int:
+        return len(self.arrangements)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[Sample]:
+        rendered = _render(self.arrangements[indices], self.size)
+        return [_sample(rendered, position) for position in range(len(indices))]

@@ -1,0 +1,3 @@
+from dds.metrics.fidelity import fidelity
+
+__all__ = ["fidelity"]

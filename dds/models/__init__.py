@@ -1,0 +1,3 @@
+from dds.models.weights import pretrained
+
+__all__ = ["pretrained"]

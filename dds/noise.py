@@ -1,0 +1,56 @@
+"""Random streams: the numbers an image gets depend on nothing but the seed, the image and their purpose.
+
+Batch size, the number of processes and the order of work therefore change no result.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Streams:
+    """One random stream for each image of a batch, without state: asking twice gives the same numbers.
+
+    Attributes:
+        seed: Seed of the experiment.
+        index: The images' places in their data set, one for each image of the batch.
+        path: What the numbers are for, e.g. `("pgd", "eot", 3)`; grown with `child`.
+    """
+
+    seed: int
+    index: tuple[int, ...]
+    path: tuple[str | int, ...] = ()
+
+    def child(self, *purpose: str | int) -> "Streams":
+        """Return the streams for a more particular purpose, independent of these and of other children."""
+        return replace(self, path=self.path + purpose)
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Draw standard normal numbers.
+
+        Args:
+            like: `[B, ...]` tensor whose shape, type and device the result takes.
+
+        Returns:
+            `[B, ...]`, row i drawn from the stream of image i.
+        """
+        return self._draw(torch.randn, like)
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Draw numbers uniform in [0, 1); see `normal`."""
+        return self._draw(torch.rand, like)
+
+    def _draw(self, sample: Callable[..., Tensor], like: Tensor) -> Tensor:
+        if len(self.index) != len(like):
+            raise ValueError(f"{len(self.index)} random streams for a batch of {len(like)} images")
+        rows = [sample(like.shape[1:], generator=self._generator(index)) for index in self.index]
+        return torch.stack(rows).to(like)  # drawn on the CPU, so every device sees the same numbers
+
+    def _generator(self, index: int) -> torch.Generator:
+        key = repr((self.seed, index, *self.path)).encode()
+        digest = hashlib.blake2b(key, digest_size=8).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest, "little", signed=True))

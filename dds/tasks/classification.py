@@ -1,0 +1,53 @@
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from dds.batch import Batch
+from dds.errors import InputError
+from dds.tasks.base import BaseTask, Statistics
+
+
+class Classification(BaseTask):
+    """One class for each image; any network that returns logits `[B, C]`. Metric: accuracy."""
+
+    utility = "accuracy"
+    score = "correct"
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the cross-entropy of each image, `[B]`."""
+        return F.cross_entropy(output, batch["label"], reduction="none")
+
+    def decide(self, output: Tensor) -> Tensor:
+        """Return the likeliest class, `[B]`."""
+        return output.argmax(1)
+
+    def combine(self, decisions: Tensor) -> Tensor:
+        """Return the majority vote over draws; the lower class of a tie."""
+        return decisions.mode(0).values
+
+    def statistics(self, decision: Tensor, batch: Batch) -> Statistics:
+        """Return the decision and whether it is right, `[B]` each."""
+        return {"correct": (decision == batch["label"]).float(), "predicted": decision.float()}
+
+    @staticmethod
+    def metrics(sums: Mapping[str, Any], images: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Return the accuracy."""
+        return {"accuracy": sums["correct"] / images}
+
+    def check_targets(self, output: Tensor, batch: Batch) -> None:
+        """Refuse labels that the network has no logit for."""
+        if output.ndim != 2:
+            raise InputError(f"the network returns {tuple(output.shape)}; expected logits [B, classes].")
+        low, high = int(batch["label"].min()), int(batch["label"].max())
+        if low < 0 or high >= output.shape[1]:
+            raise InputError(
+                f"labels span {low}..{high} but the network knows classes 0..{output.shape[1] - 1}. "
+                "Check that network and data set belong together."
+            )
+
+    def render(self, decision: Tensor, batch: Batch) -> list[Any]:
+        """Return captions: the decided class, marked where it is wrong."""
+        pairs = zip(decision.tolist(), batch["label"].tolist(), strict=False)
+        return [f"class {got}" if got == true else f"class {got} (wrong)" for got, true in pairs]

@@ -1,0 +1,108 @@
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib import colormaps
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_stat_scores
+
+from dds.batch import IGNORED, Batch
+from dds.errors import InputError
+from dds.models.padding import pad_to_multiple
+from dds.tasks.base import BaseTask, Statistics
+
+
+class SemanticSegmentation(BaseTask):
+    """One class for each pixel; any network that returns logits `[B, C, h, w]`.
+
+    Metrics: mIoU over the whole data set (from one count of each class, not the mean of per-image values)
+    and pixel accuracy; pixels labelled 255 count in neither. Images whose sides the network cannot divide
+    are padded, and logits of another size are interpolated to the image's.
+    """
+
+    utility = "mIoU"
+    score = "iou"
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits `[B, C, H, W]` of images `[B, 3, H, W]` in [0, 1]."""
+        height, width = image.shape[-2:]
+        multiple = getattr(getattr(self.model, "encoder", None), "output_stride", 1)  # smp's networks
+        padded = pad_to_multiple(image, multiple if self.input_size is None else 1)
+        logits = super().forward(padded)
+        if self.input_size is None and logits.shape[-2:] == padded.shape[-2:]:
+            return logits[..., :height, :width]
+        return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the mean cross-entropy over each image's labelled pixels, `[B]`."""
+        losses = F.cross_entropy(output, batch["mask"], ignore_index=IGNORED, reduction="none")  # (B, H, W)
+        labelled = (batch["mask"] != IGNORED).sum((1, 2)).clamp(min=1)
+        return losses.sum((1, 2)) / labelled
+
+    def decide(self, output: Tensor) -> Tensor:
+        """Return the likeliest class of each pixel, `[B, H, W]`; the number of classes rides along."""
+        self._classes = output.shape[1]
+        return output.argmax(1)
+
+    def combine(self, decisions: Tensor) -> Tensor:
+        """Return the majority vote of each pixel; the lower class of a tie."""
+        return decisions.mode(0).values
+
+    def statistics(self, decision: Tensor, batch: Batch) -> Statistics:
+        """Count pixels of each class.
+
+        Returns:
+            `intersection`, `predicted`, `labelled`: `[B, C]` pixels of the class in both, in the decision,
+            in the mask; `iou`: `[B]` mean IoU over the classes in either; all over labelled pixels.
+        """
+        scores = multiclass_stat_scores(
+            decision,
+            batch["mask"],
+            num_classes=self._classes,
+            average=None,
+            multidim_average="samplewise",
+            ignore_index=IGNORED,
+            validate_args=False,
+        )
+        hit, false_alarm, _, missed, labelled = scores.unbind(-1)  # (B, C) each
+        union = hit + false_alarm + missed
+        present = (union > 0).sum(1).clamp(min=1)
+        iou = (hit / union.clamp(min=1)).sum(1) / present
+        return {"intersection": hit, "predicted": hit + false_alarm, "labelled": labelled, "iou": iou}
+
+    @staticmethod
+    def metrics(sums: Mapping[str, Any], images: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Return mIoU over the classes that occur, and pixel accuracy."""
+        hit, labelled = sums["intersection"], sums["labelled"]  # (..., C)
+        union = sums["predicted"] + labelled - hit
+        iou = hit / np.maximum(union, 1)
+        present = np.maximum((union > 0).sum(-1), 1)
+        return {
+            "mIoU": iou.sum(-1) / present,
+            "pixel_accuracy": hit.sum(-1) / np.maximum(labelled.sum(-1), 1),
+        }
+
+    def check_targets(self, output: Tensor, batch: Batch) -> None:
+        """Refuse masks of another size and labels that the network has no logit for."""
+        if output.ndim != 4:
+            raise InputError(f"the network returns {tuple(output.shape)}; expected logits [B, classes, h, w].")
+        mask = batch["mask"]
+        if mask.shape[1:] != output.shape[2:]:
+            raise InputError(
+                f"masks are {tuple(mask.shape[1:])} but images {tuple(output.shape[2:])}; expected one label "
+                "for each pixel. Resize both alike in the data module (masks by nearest neighbour)."
+            )
+        labels = mask[mask != IGNORED]
+        if labels.numel() and (labels.min() < 0 or labels.max() >= output.shape[1]):
+            raise InputError(
+                f"mask labels span {int(labels.min())}..{int(labels.max())} but the network knows classes "
+                f"0..{output.shape[1] - 1} (and {IGNORED} is ignored). Check that network and data set "
+                "belong together."
+            )
+
+    def render(self, decision: Tensor, batch: Batch) -> list[Any]:
+        """Return the classes as colours, `[H, W, 3]` uint8."""
+        palette = torch.from_numpy(np.array(colormaps["tab20"].colors) * 255).byte()  # type: ignore[attr-defined]
+        return list(palette[decision.long() % len(palette)].numpy())
