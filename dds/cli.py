@@ -1,7 +1,10 @@
 """The command lines behind `train.py` and `evaluate.py`."""
 
+import logging
 import sys
+import warnings
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -10,12 +13,17 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from rich.console import Console
 
-import dds.callbacks
-import dds.tasks  # noqa: F401 (known by their bare names in a YAML)
+from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.models.weights import save_self_describing
+from dds.results import ResultsWriter, RunFolder, finish, provenance
+from dds.tasks import BaseTask
+
+logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # its advertisements
+warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own, against newer torch
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -63,6 +71,55 @@ def _parser(description: str) -> ArgumentParser:
 
 
 @_plainly
+def evaluate() -> None:
+    """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`."""
+    parser = _parser("Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml")
+    parser.add_subclass_arguments(BaseTask, "task", required=True, help="The task and its network.")
+    parser.add_subclass_arguments(BaseDataModule, "data", required=True, help="The images.")
+    parser.add_class_arguments(AttackAndPurify, "protocol")
+    parser.add_class_arguments(Trainer, "trainer", skip={"logger"}, instantiate=False, sub_configs=True)
+    parser.set_defaults({"trainer.inference_mode": False})  # attacks need gradients
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="Folder of all runs.")
+    parser.add_argument("--experiment", type=str | None, help="Folder of like runs; default: the config's name.")
+    parser.add_argument("--name", type=str | None, help="Name of this run; default: the time.")
+    parser.add_argument("--logger", type=bool, default=True, help="Log to Weights & Biases (offline without a key).")
+    parser.add_argument("--project", default="dds", help="Weights & Biases project.")
+    parser.add_argument("--plan", action="store_true", help="Show the conditions and their cost, and stop.")
+    config = parser.parse_args()
+    built = parser.instantiate_classes(config)
+    protocol: AttackAndPurify = built.protocol
+    console = Console()
+    if config.plan:
+        console.print(protocol.describe())
+        return
+    folder = RunFolder(config.runs / (config.experiment or _stem(config)) / (config.name or _now()))
+    facts = provenance(built.task, protocol)
+    writer = ResultsWriter(folder, protocol.plan, _with_header(parser.dump(config), facts))
+    callbacks = [*(built.trainer.callbacks or []), protocol, writer, NetworkProgress(protocol)]
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(**{**built.trainer.as_dict(), **quiet, "callbacks": callbacks})
+    if trainer.is_global_zero:
+        console.print(protocol.describe())
+    trainer.test(built.task, built.data, verbose=False)
+    if trainer.is_global_zero:
+        project = config.project if config.logger else None
+        finish(writer.folder, built.task, built.data, protocol, facts, config.as_dict(), project, console)
+
+
+def _stem(config: Namespace) -> str:
+    return Path(str(config.config[-1])).stem if config.config else "run"
+
+
+def _now() -> str:
+    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _with_header(config: str, facts: dict[str, Any]) -> str:
+    lines = [f"# {group}: {name} {value}" for group, items in facts.items() for name, value in items.items()]
+    return "\n".join([*lines, config])
+
+
+@_plainly
 def train() -> None:
     """Train a network and write it to `runs/train/<name>/model.safetensors`."""
     parser = _parser("Train a task's network, or a denoiser. Example: train.py --config train/seg_scenes.yaml")
@@ -73,7 +130,7 @@ def train() -> None:
     parser.add_argument("--resume", type=bool, default=False, help="Go on from the run's last checkpoint.")
     parser.add_argument("--checkpoint_every", type=int, default=200, help="Steps between two checkpoints.")
     config = parser.parse_args()
-    folder = Path("runs/train") / (config.name or Path(str(config.config[-1])).stem)
+    folder = Path("runs/train") / (config.name or _stem(config))
     checkpoint = folder / "last.ckpt"
     if checkpoint.exists() and not config.resume:
         raise InputError(f"{folder} holds a training already. Continue it with --resume=true, or give --name.")

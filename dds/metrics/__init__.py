@@ -1,3 +1,3 @@
-from dds.metrics.fidelity import fidelity
+from dds.metrics.fidelity import fidelity, perturbation
 
-__all__ = ["fidelity"]
+__all__ = ["fidelity", "perturbation"]

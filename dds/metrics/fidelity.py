@@ -1,6 +1,6 @@
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 _FLOOR = 1e-10  # mean squared error of identical images, so that their PSNR is 100 dB and not infinite
 
@@ -16,6 +16,20 @@ def fidelity(shown: Tensor, original: Tensor) -> dict[str, Tensor]:
         `psnr` in dB and `ssim` (Wang et al. 2004), each `[B]`.
     """
     error = (shown - original).square().mean((1, 2, 3)).clamp(min=_FLOOR)
-    similarity = ssim(shown, original, data_range=1.0, reduction="none")
-    assert isinstance(similarity, Tensor)
-    return {"psnr": -10 * torch.log10(error), "ssim": similarity.reshape(len(shown))}
+    ssim = structural_similarity_index_measure(shown, original, data_range=1.0, reduction="none")
+    assert isinstance(ssim, Tensor)
+    return {"psnr": -10 * torch.log10(error), "ssim": ssim.reshape(len(shown))}
+
+
+def perturbation(attacked: Tensor, original: Tensor) -> dict[str, Tensor]:
+    """Measure how far an attack moved each image.
+
+    Args:
+        attacked: `[B, 3, H, W]` in [0, 1].
+        original: The same shape and range.
+
+    Returns:
+        `linf` and `l2` norms in [0, 1] pixel units, each `[B]`.
+    """
+    offset = (attacked - original).flatten(1)
+    return {"linf": offset.abs().amax(1), "l2": offset.norm(dim=1)}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dds.batch import EXAMPLES, Batch, Record, View
 from dds.errors import InputError
-from dds.metrics import fidelity
+from dds.metrics import fidelity, perturbation
 from dds.models.zoo import resolve
 from dds.tasks.optimisation import adamw_one_cycle
 
@@ -119,12 +119,13 @@ class BaseTask(LightningModule, ABC):
         return records
 
     def _measure(self, view: View, batch: Batch) -> Iterator[Record]:
-        decisions = []
+        original, decisions = batch["image"], []
+        moved = perturbation(view.attacked, original)
         for draw, shown in enumerate(view.draws):
             output = self(shown)
             self.check_targets(output, batch)
             decision = self.decide(output)
-            statistics = self.statistics(decision, batch) | fidelity(shown, batch["image"])
+            statistics = self.statistics(decision, batch) | moved | fidelity(shown, original)
             yield self._record(view, draw, statistics, {"shown": shown, "decision": decision})
             decisions.append(decision)
         if len(decisions) > 1:

@@ -1,0 +1,110 @@
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dds.attacks.base import Attack, Calls, Value, pixels, whole
+from dds.attacks.objectives import Objective
+from dds.noise import Streams
+
+
+class PGD(Attack):
+    """Projected gradient descent (Madry et al., ICLR 2018), in the Linf or the L2 ball.
+
+    Linf takes the sign of the gradient, L2 the gradient divided by its norm. The last iterate is the
+    answer; with restarts, the one of each image whose objective is largest.
+
+    Args:
+        eps: Budget in [0, 1] pixel units, e.g. `8/255`.
+        step_size: Length of a step in the same units.
+        steps: Number of steps.
+        norm: `linf` or `l2`.
+        random_start: Start from a random point of the ball instead of the image.
+        restarts: Number of starts.
+        eot: Noise draws that each gradient is averaged over (expectation over transformation,
+            Athalye et al., ICML 2018); matters where the attacker looks through a purifier.
+        objective: What is maximised; default the task's own loss.
+    """
+
+    def __init__(
+        self,
+        eps: float | str = "8/255",
+        step_size: float | str = "2/255",
+        steps: int = 20,
+        norm: Literal["linf", "l2"] = "linf",
+        random_start: bool = True,
+        restarts: int = 1,
+        eot: int = 1,
+        objective: Objective | None = None,
+    ) -> None:
+        super().__init__(eps, objective)
+        self.step_size = pixels("step_size", step_size)
+        self.steps, self.restarts, self.eot = whole("steps", steps), whole("restarts", restarts), whole("eot", eot)
+        self.norm, self.random_start = norm, random_start
+
+    @property
+    def calls(self) -> Calls:
+        """Steps times draws, and a last look at each restart where there is a choice."""
+        gradients = self.restarts * self.steps * self.eot
+        return Calls(gradients + (self.restarts * self.eot if self.restarts > 1 else 0), gradients)
+
+    def __call__(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
+        """Attack `[B, 3, H, W]` images in [0, 1]; see `Attack`."""
+        if self.restarts == 1:
+            return self._climb(image, value, streams.child("restart", 0))
+        best, best_value = image, image.new_full((len(image),), -torch.inf)
+        for restart in range(self.restarts):
+            found = self._climb(image, value, streams.child("restart", restart))
+            reached = self._mean_value(found, value, streams.child("choose"))  # (B,)
+            better = reached > best_value
+            best = torch.where(better.reshape(-1, 1, 1, 1), found, best)
+            best_value = torch.where(better, reached, best_value)
+        return best
+
+    def _climb(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
+        adversarial = self._start(image, streams.child("start")) if self.random_start else image
+        for step in range(self.steps):
+            gradient = self._gradient(adversarial, value, streams.child("step", step))
+            adversarial = self._project(adversarial + self.step_size * self._direction(gradient), image)
+        return adversarial
+
+    def _gradient(self, adversarial: Tensor, value: Value, streams: Streams) -> Tensor:
+        leaf = adversarial.detach().requires_grad_()
+        gradient = torch.zeros_like(leaf)
+        for draw in range(self.eot):
+            gradient += torch.autograd.grad(value(leaf, streams.child("eot", draw)).sum(), leaf)[0]
+        return gradient
+
+    @torch.no_grad()
+    def _mean_value(self, adversarial: Tensor, value: Value, streams: Streams) -> Tensor:
+        draws = [value(adversarial, streams.child("eot", draw)) for draw in range(self.eot)]
+        return torch.stack(draws).mean(0)
+
+    def _start(self, image: Tensor, streams: Streams) -> Tensor:
+        if self.norm == "linf":
+            offset = (2 * streams.uniform(image) - 1) * self.eps
+        else:  # a random direction, and a radius that makes the ball uniform
+            size = image[0].numel()
+            radius = streams.child("radius").uniform(image[:, :1, :1, :1]) ** (1 / size)
+            offset = _unit(streams.normal(image)) * radius * self.eps
+        return (image + offset).clamp(0, 1)
+
+    def _direction(self, gradient: Tensor) -> Tensor:
+        return gradient.sign() if self.norm == "linf" else _unit(gradient)
+
+    def _project(self, adversarial: Tensor, image: Tensor) -> Tensor:
+        offset = adversarial - image
+        if self.norm == "linf":
+            offset = offset.clamp(-self.eps, self.eps)
+        else:
+            offset = offset * (self.eps / _length(offset).clamp(min=self.eps or 1.0))
+        return (image + offset).clamp(0, 1)
+
+
+def _length(vector: Tensor) -> Tensor:
+    return vector.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+
+
+def _unit(vector: Tensor) -> Tensor:
+    length = _length(vector)
+    return torch.where(length > 0, vector / length, 0.0)

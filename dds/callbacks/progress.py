@@ -1,0 +1,56 @@
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from dds.callbacks.attack_and_purify import AttackAndPurify
+
+
+class NetworkProgress(Callback):
+    """A progress bar that counts calls of the networks, so that it moves within a batch.
+
+    Args:
+        protocol: Whose condition at work is named.
+    """
+
+    def __init__(self, protocol: AttackAndPurify) -> None:
+        self.protocol = protocol
+        self._hooks: list[RemovableHandle] = []
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the bar on the first process."""
+        if not trainer.is_global_zero:
+            return
+        columns = (
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
+        )
+        self._bar = Progress(*columns)
+        cost = self.protocol.cost
+        images = len(trainer.test_dataloaders.sampler)  # of this process
+        self._task = self._bar.add_task("", total=images * (cost.task.forward + cost.purifier.forward))
+        for network in (pl_module.model, getattr(self.protocol.purifier, "model", None)):
+            if isinstance(network, nn.Module):
+                self._hooks.append(network.register_forward_hook(self._advance))
+        self._bar.start()
+
+    def _advance(self, network: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
+        self._bar.update(self._task, advance=len(inputs[0]), description=self.protocol.at_work)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the bar away, also after an error."""
+        for hook in self._hooks:
+            hook.remove()
+        if self._hooks:
+            self._bar.stop()
+        self._hooks.clear()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the terminal as it was."""
+        self.teardown(trainer, pl_module, "test")

@@ -1,0 +1,77 @@
+"""A run on Weights & Biases: every metric as a curve over the noise level."""
+
+import os
+from collections.abc import Mapping, Sequence
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import wandb
+
+from dds.results.run_folder import RunFolder
+
+
+def log_to_wandb(
+    folder: RunFolder, summary: Mapping[str, Any], config: Mapping[str, Any], figures: Sequence[Path], project: str
+) -> str:
+    """Send a finished run to W&B, or keep it on disk where there is no key.
+
+    `noise_level` is the step of every metric, so that a dashboard's default panels are curves over it.
+
+    Args:
+        folder: The run's folder; W&B's own files go below it.
+        summary: The content of `summary.json`.
+        config: The complete configuration.
+        figures: PNG files to attach.
+        project: W&B project.
+
+    Returns:
+        One line for the user: where the run is to be seen.
+    """
+    online = _has_key()
+    run = wandb.init(
+        project=project,
+        name=folder.path.name,
+        group=folder.path.parent.name,
+        tags=[summary["task"], summary["data"]],
+        config=dict(config),
+        dir=folder.path,
+        mode="online" if online else "offline",
+        settings=wandb.Settings(silent=True),
+    )
+    run.define_metric("noise_level")
+    run.define_metric("*", step_metric="noise_level")
+    for step in _steps(summary["conditions"]):
+        run.log(step)
+    run.log({path.stem: wandb.Image(str(path)) for path in figures})
+    run.save(str(folder.config), base_path=str(folder.path), policy="now")
+    place = run.url if online else f"offline, no key; send it with: wandb sync {Path(run.dir).parent}"
+    run.finish()
+    return f"W&B: {place}"
+
+
+def _steps(conditions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
+    """Return one step for each noise level, 0 for no defence: `<attack>/<view>/<metric>` and its interval."""
+    steps: dict[int, dict[str, float]] = {}
+    for entry in sorted(conditions, key=lambda entry: entry["t"] or 0):
+        level = entry["t"] or 0
+        step = steps.setdefault(level, {"noise_level": level, "sigma": entry["sigma"] or 0.0})
+        values = {**entry["metrics"], "utility_drop": entry["utility_drop"]}
+        for name, value in values.items():
+            prefix = f"{entry['attack']}/{entry['attacker_sees']}/{name}"
+            for part in ("value", "low", "high"):
+                if value is not None and value[part] is not None:
+                    step[prefix if part == "value" else f"{prefix}_{part}"] = value[part]
+    return list(steps.values())
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_MODE", "online") != "online":
+        return False
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        known = netrc().authenticators(host)
+    except (FileNotFoundError, NetrcParseError):
+        known = None
+    return bool(os.environ.get("WANDB_API_KEY") or known)

@@ -1,0 +1,74 @@
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from dds.batch import EXAMPLES, Record
+from dds.protocol import Plan
+from dds.results.run_folder import RunFolder
+from dds.results.samples import records_to_table, write_parquet
+from dds.tasks import BaseTask
+
+
+class ResultsWriter(Callback):
+    """Writes what the task measures, batch by batch, and joins it at the end.
+
+    Every process writes its own parts; the first one does everything that is single.
+
+    Args:
+        folder: Where the run's files go.
+        plan: The conditions and their order.
+        header: The complete configuration, written before the work starts.
+    """
+
+    def __init__(self, folder: RunFolder, plan: Plan, header: str) -> None:
+        self.folder, self.plan, self.header = folder, plan, header
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Agree on one folder and make it, before any work."""
+        self.folder = RunFolder(Path(trainer.strategy.broadcast(str(self.folder.path))))
+        if trainer.is_global_zero:
+            self.folder.create()
+            self.folder.write_text(self.folder.config, self.header)
+        trainer.strategy.barrier()
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,  # noqa: ANN401 (what test_step returned)
+        batch: Any,  # noqa: ANN401
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write the batch's rows, and from the first batch the examples for the figures."""
+        records = cast(list[Record], outputs)
+        part = self.folder.parts / f"{trainer.global_rank:04d}-{batch_idx:06d}.parquet"
+        write_parquet(records_to_table(records, batch["index"]), part)
+        if trainer.is_global_zero and batch_idx == 0:
+            np.savez_compressed(self.folder.examples, **_examples(cast(BaseTask, pl_module), records, batch))  # type: ignore[arg-type]
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Join the parts of all processes."""
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            self.folder.merge([condition.key for condition in self.plan.conditions])
+
+
+def _examples(task: BaseTask, records: list[Record], batch: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return, for the first draw of each condition, what a figure needs: `<what>:<condition>`."""
+    first = {key: value[:EXAMPLES].cpu() for key, value in batch.items() if key != "views"}
+    examples: dict[str, Any] = {"original": _to_uint8(first["image"])}
+    for record in records:
+        if record.draw == 0:
+            shown = record.examples
+            for key in record.conditions:
+                examples[f"attacked:{key}"] = _to_uint8(shown["attacked"])
+                examples[f"shown:{key}"] = _to_uint8(shown["shown"])
+                examples[f"decision:{key}"] = np.array(task.render(shown["decision"], first))
+    return examples
+
+
+def _to_uint8(image: Any) -> Any:  # noqa: ANN401
+    return (image.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()  # (n, H, W, 3)
