@@ -93,7 +93,7 @@ class PGD(Attack):
         return gradient.sign() if self.norm == "linf" else _unit(gradient)
 
     def _project(self, adversarial: Tensor, image: Tensor) -> Tensor:
-        offset = adversarial - image
+        offset = adversarial.clamp(0, 1) - image
         if self.norm == "linf":
             offset = offset.clamp(-self.eps, self.eps)
         else:

@@ -1,0 +1,272 @@
+import pytest
+import torch
+from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
+from lightning.pytorch import Callback, Trainer
+
+from dds.attacks import PGD, Attack
+from dds.attacks.base import Calls
+from dds.callbacks import AttackAndPurify
+from dds.data.base import BaseDataModule
+from dds.errors import InputError
+from dds.purifiers import DiffusionDenoiser
+from dds.tasks import Classification, SemanticSegmentation
+
+
+class Arrays(BaseDataModule):
+    def __init__(self, batch_size=2, images=4, image=None):
+        super().__init__(batch_size)
+        generator = torch.Generator().manual_seed(0)
+        self.image = torch.rand(images, 3, 8, 8, generator=generator) if image is None else image
+
+    def load(self, split):
+        return [
+            {"image": image, "label": torch.tensor(i % 4), "mask": (image[0] * 5).long()}
+            for i, image in enumerate(self.image)
+        ]
+
+
+def trainer(*callbacks, inference_mode=False, **options):
+    return Trainer(
+        accelerator="cpu", logger=False, callbacks=list(callbacks), inference_mode=inference_mode,
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False, **options,
+    )  # fmt: skip
+
+
+class Collector(torch.nn.Module):
+    """Stands before a network and keeps what passes."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.seen, self.backward = network, [], 0
+
+    def forward(self, image, *arguments):
+        self.seen.append(image.detach().clone())
+        if image.requires_grad:
+            image.register_hook(self._count)
+        return self.network(image, *arguments)
+
+    def _count(self, gradient):
+        self.backward += 1
+
+
+def protocol(network=None, **options):
+    arguments = {
+        "noise_levels": [10, 145],
+        "attacks": {"pgd": PGD(steps=2, eot=2)},
+        "attacker_sees": ["none", "same", 145],
+        "draws": 2,
+    }
+    return AttackAndPurify(DiffusionDenoiser(network or TinyNoiseNetwork()), **{**arguments, **options})
+
+
+def test_makes_exactly_the_calls_that_the_plan_shows():
+    network, denoiser = Collector(TinyClassifier()), Collector(TinyNoiseNetwork())
+    callback = protocol(denoiser)
+    trainer(callback).test(Classification(network), Arrays(batch_size=4), verbose=False)
+    rehearsals = 1
+    cost = callback.cost
+    assert (len(network.seen) - rehearsals, network.backward) == (cost.task.forward, cost.task.backward)
+    assert (len(denoiser.seen) - rehearsals, denoiser.backward) == (cost.purifier.forward, cost.purifier.backward)
+
+
+
+class Kept(Callback):
+    def __init__(self):
+        self.batches = []
+
+    def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+        self.batches.append((batch["index"], outputs))
+
+
+def run(callback, data, task=None):
+    kept = Kept()
+    trainer(callback, kept).test(task or Classification(TinyClassifier()), data, verbose=False)
+    table = {}
+    for index, outputs in kept.batches:
+        for record in outputs:
+            for key in record.conditions:
+                for row, image in enumerate(index.tolist()):
+                    table[key, record.draw, image] = {k: v[row] for k, v in record.statistics.items()}
+    return table
+
+
+@pytest.mark.parametrize("other", [1, 3])
+def test_batch_size_changes_nothing(other):
+    alone, together = run(protocol(), Arrays(batch_size=other)), run(protocol(), Arrays(batch_size=4))
+    assert alone.keys() == together.keys()
+    for key, statistics in alone.items():
+        for name, value in statistics.items():
+            assert torch.allclose(value, together[key][name], atol=1e-4), (key, name)
+
+
+def test_evaluation_never_uses_noise_that_the_attack_saw():
+    drawn = {"attack": [], "defence": []}
+
+    class Watch(DiffusionDenoiser):
+        def forward(self, image, level, streams):
+            drawn[streams.path[0]].append((streams.path, streams.normal(image).sum().item()))
+            return super().forward(image, level, streams)
+
+    callback = protocol()
+    callback.purifier = Watch(TinyNoiseNetwork())
+    callback._rehearse = lambda task, image: None
+    trainer(callback).test(Classification(TinyClassifier()), Arrays(batch_size=4), verbose=False)
+    attack, defence = ({number for _, number in drawn[role]} for role in ("attack", "defence"))
+    assert not attack & defence
+    assert len(defence) == 2  # two draws, the same for every condition
+    assert len(attack) == 2 * 2  # each step and each EOT draw its own
+
+
+def test_draws_differ_and_votes_follow():
+    table = run(protocol(noise_levels=[396]), Arrays(batch_size=4))
+    first, second = (torch.stack([table["clean/-/t396", d, i]["psnr"] for i in range(4)]) for d in (0, 1))
+    assert not torch.equal(first, second)
+    assert ("clean/-/t396", None, 0) in table
+    assert ("clean/-/t0", None, 0) not in table
+
+
+def test_attacks_spend_their_budget_and_no_more():
+    table = run(protocol(), Arrays(batch_size=4))
+    for (key, _, _), statistics in table.items():
+        if key.startswith("pgd") and "linf" in statistics:
+            assert 4 / 255 - 1e-6 <= statistics["linf"] <= 8 / 255 + 1e-6
+        elif "linf" in statistics:
+            assert statistics["linf"] == 0
+
+
+def test_attack_through_the_purifier_is_stronger_against_it():
+    purified = {}
+
+    class Loss(Classification):
+        def statistics(self, decision, batch):
+            return {"correct": (decision == batch["label"]).float()}
+
+        def decide(self, output):
+            return output
+
+        def combine(self, decisions):
+            return decisions.mean(0)
+
+        def check_targets(self, output, batch):
+            pass
+
+        def render(self, decision, batch):
+            return []
+
+    class LossStatistics(Loss):
+        def statistics(self, decision, batch):
+            return {"correct": -self.loss(decision, batch)}
+
+    attacks = {"pgd": PGD(steps=10, eot=4)}
+    callback = protocol(noise_levels=[50], attacks=attacks, attacker_sees=["none", "same"], draws=20)
+    table = run(callback, Arrays(batch_size=4), LossStatistics(TinyClassifier()))
+    for key in ("clean/-/t50", "pgd/none/t50", "pgd/same/t50"):
+        values = [v["correct"] for (k, draw, _), v in table.items() if k == key and draw is not None]
+        purified[key] = torch.stack(values).mean()
+    assert purified["pgd/same/t50"] < purified["pgd/none/t50"] < purified["clean/-/t50"]
+
+
+def test_networks_are_frozen():
+    task, callback = Classification(TinyClassifier()), protocol()
+    trainer(callback).test(task, Arrays(), verbose=False)
+    for network in (task, callback.purifier):
+        assert all(not parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
+
+
+def test_attack_runs_in_float32_whatever_the_precision():
+    seen = []
+
+    class Watch(TinyClassifier):
+        def forward(self, image):
+            output = super().forward(image)
+            seen.append((torch.is_grad_enabled(), output.dtype))
+            return output
+
+    trainer(protocol(), precision="bf16-mixed").test(Classification(Watch()), Arrays(), verbose=False)
+    assert {dtype for grad, dtype in seen if grad} == {torch.float32}
+    assert torch.bfloat16 in {dtype for grad, dtype in seen if not grad}
+
+
+class Cheat(Attack):
+    calls = Calls()
+
+    def __init__(self):
+        super().__init__("1/255", None)
+
+    def __call__(self, image, value, streams):
+        return (image + 0.1).clamp(0, 1)
+
+
+def test_an_attack_that_leaves_its_budget_is_caught():
+    with pytest.raises(RuntimeError, match="left its budget"):
+        trainer(protocol(attacks={"cheat": Cheat()})).test(Classification(TinyClassifier()), Arrays(), verbose=False)
+
+
+def one_image(change):
+    image = torch.rand(4, 3, 8, 8)
+    return change(image)
+
+
+def set_value(image, value):
+    image[0, 0, 0, 0] = value
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (one_image(lambda x: set_value(x, 1.5)), r"expected \[0, 1\]"),
+        (one_image(lambda x: set_value(x, -0.1)), r"expected \[0, 1\]"),
+        (one_image(lambda x: set_value(x, float("nan"))), "NaN"),
+        (one_image(lambda x: (x * 255).byte()), "float32"),
+        (one_image(lambda x: x[:, :1]), r"\[B, 3, H, W\]"),
+    ],
+)
+def test_bad_images(image, words):
+    with pytest.raises(InputError, match=words):
+        trainer(protocol()).test(Classification(TinyClassifier()), Arrays(image=image), verbose=False)
+
+
+def test_inference_mode_left_on():
+    with pytest.raises(InputError, match="inference_mode=False"):
+        trainer(protocol(), inference_mode=True).test(Classification(TinyClassifier()), Arrays(), verbose=False)
+
+
+def test_size_that_the_network_cannot_take():
+    fixed = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 4))
+    with pytest.raises(InputError, match="cannot take images of 8x8"):
+        trainer(protocol()).test(Classification(fixed), Arrays(), verbose=False)
+
+
+def test_labels_that_the_network_does_not_know():
+    segmentation = SemanticSegmentation(TinySegmenter(classes=2))
+    with pytest.raises(InputError, match=r"mask labels span 0\.\.4"):
+        trainer(protocol()).test(segmentation, Arrays(), verbose=False)
+    three = torch.nn.Sequential(TinyClassifier(), torch.nn.Linear(4, 3))
+    with pytest.raises(InputError, match="classes 0..2"):
+        trainer(protocol()).test(Classification(three), Arrays(batch_size=4), verbose=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"noise_levels": [1000]}, "0 <= t <= 999"),
+        ({"noise_levels": [-3]}, "0 <= t <= 999"),
+        ({"attacker_sees": ["nobody"]}, "expected none, same"),
+        ({"attacker_sees": [4000]}, "0 <= t <= 999"),
+        ({"attacker_sees": []}, "attacker_sees is empty"),
+        ({"attacks": {"clean": PGD()}}, "cannot be called"),
+        ({"attacks": {"a/b": PGD()}}, "cannot be called"),
+        ({"draws": 0}, "draws=0"),
+    ],
+)
+def test_bad_protocols(options, words):
+    with pytest.raises(InputError, match=words):
+        protocol(**options)
+
+
+def test_without_a_purifier_only_the_bare_task_is_attacked():
+    callback = AttackAndPurify(attacks={"pgd": PGD()})
+    assert [condition.key for condition in callback.plan.conditions] == ["clean/-/t0", "pgd/none/t0"]
+    with pytest.raises(InputError, match="needs a purifier"):
+        AttackAndPurify(attacks={"pgd": PGD()}, attacker_sees=[50])

@@ -1,0 +1,63 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+os.environ["WANDB_MODE"] = "offline"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several small processes are faster than several threads
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real data and weights that are not part of the project; tests that need them skip without."""
+    path = Path(__file__).parents[2] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("the shared data is not here")
+    return path
+
+
+class TinyNoiseNetwork(nn.Module):
+    """A smooth noise predictor that depends on t, small enough for finite differences."""
+
+    def __init__(self, outputs: int = 3) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, outputs, 3, padding=1)
+
+    def forward(self, noisy, t):
+        scale = (1 + t.to(noisy) / 1000).reshape(-1, 1, 1, 1)
+        return torch.tanh(self.conv(noisy)) * scale
+
+
+class TinyClassifier(nn.Module):
+    """Four classes, smooth."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.GELU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, 4)
+        )
+
+    def forward(self, image):
+        return self.body(image)
+
+
+class TinySegmenter(nn.Module):
+    """Five classes, at the image's resolution."""
+
+    def __init__(self, classes: int = 5) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.GELU(), nn.Conv2d(8, classes, 3, padding=1))
+
+    def forward(self, image):
+        return self.body(image)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(3))
