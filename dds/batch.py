@@ -9,7 +9,6 @@ from torch import Tensor
 
 from dds.errors import InputError
 
-
 IGNORED = 255
 """The label of pixels that count neither in a loss nor in a metric."""
 

@@ -25,13 +25,16 @@ from dds.tasks import BaseTask
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # its advertisements
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own, against newer torch
 
+Arguments = list[str] | None
+"""Command-line arguments; None: those of the process."""
+
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 class _ConfigByName(ActionConfigFile):  # type: ignore[misc]
     """Reads a YAML given by its path, or by its bare name in `configs/`."""
 
-    def __call__(self, parser: Any, cfg: Any, values: str, option: Any = None) -> None:  # noqa: ANN401
+    def __call__(self, parser: Any, cfg: Any, values: str, option: Any = None) -> None:
         super().__call__(parser, cfg, str(find_config(values)), option)
 
 
@@ -48,30 +51,42 @@ def find_config(name: str) -> Path:
     raise InputError(f"there is no config {name!r}; expected a path, or one of {', '.join(shipped)}.")
 
 
-def _plainly(command: Callable[[], None]) -> Callable[[], None]:
+def _plainly(command: Callable[[Arguments], None]) -> Callable[..., None]:
     """Print the errors that users can mend as one message without a traceback, and exit with 2."""
 
     @wraps(command)
-    def run() -> None:
+    def run(arguments: Arguments = None) -> None:
         try:
-            command()
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
+            command(arguments)
+        except Exception as error:
+            cause = _input_error(error)
+            if cause is None:
+                raise
+            print(f"error: {cause}", file=sys.stderr)
             sys.exit(2)
 
     return run
 
 
+def _input_error(error: BaseException | None) -> InputError | None:
+    """Find the user's error in what jsonargparse wraps around it."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__
+    return error
+
+
 def _parser(description: str) -> ArgumentParser:
     parser = ArgumentParser(description=description)
     parser.add_argument(
-        "--config", action=_ConfigByName, help="A YAML file: a path, or a name in configs/. Repeatable; later wins."
+        "--config",
+        action=_ConfigByName,
+        help="A YAML file: a path, or a name in configs/. Repeatable; later wins.",
     )
     return parser
 
 
 @_plainly
-def evaluate() -> None:
+def evaluate(arguments: Arguments) -> None:
     """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`."""
     parser = _parser("Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml")
     parser.add_subclass_arguments(BaseTask, "task", required=True, help="The task and its network.")
@@ -80,21 +95,27 @@ def evaluate() -> None:
     parser.add_class_arguments(Trainer, "trainer", skip={"logger"}, instantiate=False, sub_configs=True)
     parser.set_defaults({"trainer.inference_mode": False})  # attacks need gradients
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="Folder of all runs.")
-    parser.add_argument("--experiment", type=str | None, help="Folder of like runs; default: the config's name.")
+    parser.add_argument(
+        "--experiment", type=str | None, help="Folder of like runs; default: the config's name."
+    )
     parser.add_argument("--name", type=str | None, help="Name of this run; default: the time.")
-    parser.add_argument("--logger", type=bool, default=True, help="Log to Weights & Biases (offline without a key).")
+    parser.add_argument(
+        "--logger", type=bool, default=True, help="Log to Weights & Biases (offline without a key)."
+    )
     parser.add_argument("--project", default="dds", help="Weights & Biases project.")
     parser.add_argument("--plan", action="store_true", help="Show the conditions and their cost, and stop.")
-    config = parser.parse_args()
-    built = parser.instantiate_classes(config)
+    config = parser.parse_args(arguments)
+    built = parser.instantiate(config)
     protocol: AttackAndPurify = built.protocol
     console = Console()
     if config.plan:
         console.print(protocol.describe())
         return
-    folder = RunFolder(config.runs / (config.experiment or _stem(config)) / (config.name or _now()))
+    built.data.test_dataset()  # complains now, not after the work has begun
+    config.experiment = config.experiment or _stem(config)
+    folder = RunFolder(config.runs / config.experiment / (config.name or _now()))
     facts = provenance(built.task, protocol)
-    writer = ResultsWriter(folder, protocol.plan, _with_header(parser.dump(config), facts))
+    writer = ResultsWriter(folder, protocol.plan, _with_header(parser.dump(config, skip_none=False), facts))
     callbacks = [*(built.trainer.callbacks or []), protocol, writer, NetworkProgress(protocol)]
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(**{**built.trainer.as_dict(), **quiet, "callbacks": callbacks})
@@ -120,21 +141,25 @@ def _with_header(config: str, facts: dict[str, Any]) -> str:
 
 
 @_plainly
-def train() -> None:
+def train(arguments: Arguments) -> None:
     """Train a network and write it to `runs/train/<name>/model.safetensors`."""
-    parser = _parser("Train a task's network, or a denoiser. Example: train.py --config train/seg_scenes.yaml")
+    parser = _parser(
+        "Train a task's network, or a denoiser. Example: train.py --config train/seg_scenes.yaml"
+    )
     parser.add_subclass_arguments(LightningModule, "task", required=True, help="What is trained.")
     parser.add_subclass_arguments(BaseDataModule, "data", required=True, help="What it is trained on.")
     parser.add_class_arguments(Trainer, "trainer", skip={"logger"}, instantiate=False, sub_configs=True)
     parser.add_argument("--name", type=str | None, help="Name of the run; default: the config's.")
     parser.add_argument("--resume", type=bool, default=False, help="Go on from the run's last checkpoint.")
     parser.add_argument("--checkpoint_every", type=int, default=200, help="Steps between two checkpoints.")
-    config = parser.parse_args()
+    config = parser.parse_args(arguments)
     folder = Path("runs/train") / (config.name or _stem(config))
     checkpoint = folder / "last.ckpt"
     if checkpoint.exists() and not config.resume:
-        raise InputError(f"{folder} holds a training already. Continue it with --resume=true, or give --name.")
-    built = parser.instantiate_classes(config)
+        raise InputError(
+            f"{folder} holds a training already. Continue it with --resume=true, or give --name."
+        )
+    built = parser.instantiate(config)
     saver = ModelCheckpoint(
         folder, "last", every_n_train_steps=config.checkpoint_every, enable_version_counter=False
     )

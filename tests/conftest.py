@@ -52,7 +52,9 @@ class TinySegmenter(nn.Module):
     def __init__(self, classes: int = 5) -> None:
         super().__init__()
         torch.manual_seed(2)
-        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.GELU(), nn.Conv2d(8, classes, 3, padding=1))
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.GELU(), nn.Conv2d(8, classes, 3, padding=1)
+        )
 
     def forward(self, image):
         return self.body(image)

@@ -13,7 +13,12 @@ def test_an_image_gets_the_same_numbers_in_any_batch():
 
 @pytest.mark.parametrize(
     "other",
-    [Streams(1, (0,), ("a", 1)), Streams(0, (1,), ("a", 1)), Streams(0, (0,), ("a", 2)), Streams(0, (0,), ("b", 1))],
+    [
+        Streams(1, (0,), ("a", 1)),
+        Streams(0, (1,), ("a", 1)),
+        Streams(0, (0,), ("a", 2)),
+        Streams(0, (0,), ("b", 1)),
+    ],
 )
 def test_seed_index_and_purpose_all_matter(other):
     like = torch.empty(1, 64)

@@ -32,7 +32,7 @@ class Objective(ABC):
 
 
 class TaskLoss(Objective):
-    """The task's own loss: cross-entropy of the class, of every pixel, …"""
+    """The task's own loss, e.g. the cross-entropy of the class or of every pixel."""
 
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Callable[[Tensor, Streams], Tensor]:
         """Return the loss of the batch's targets."""

@@ -39,7 +39,11 @@ class PGD(Attack):
     ) -> None:
         super().__init__(eps, objective)
         self.step_size = pixels("step_size", step_size)
-        self.steps, self.restarts, self.eot = whole("steps", steps), whole("restarts", restarts), whole("eot", eot)
+        self.steps, self.restarts, self.eot = (
+            whole("steps", steps),
+            whole("restarts", restarts),
+            whole("eot", eot),
+        )
         self.norm, self.random_start = norm, random_start
 
     @property
@@ -102,7 +106,8 @@ class PGD(Attack):
 
 
 def _length(vector: Tensor) -> Tensor:
-    return vector.flatten(1).norm(dim=1).reshape(-1, 1, 1, 1)
+    norms: Tensor = torch.linalg.vector_norm(vector, dim=(1, 2, 3), keepdim=True)
+    return norms
 
 
 def _unit(vector: Tensor) -> Tensor:

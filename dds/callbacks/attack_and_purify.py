@@ -46,7 +46,9 @@ class AttackAndPurify(Callback):
         self.seed, self.draws = seed, whole("draws", draws)
         for name in self.attacks:
             if name == CLEAN or not name or "/" in name:
-                raise InputError(f"an attack cannot be called {name!r}; choose a name without '/', not 'clean'.")
+                raise InputError(
+                    f"an attack cannot be called {name!r}; choose a name without '/', not 'clean'."
+                )
         levels = [self._level(given) for given in noise_levels if given != 0] if purifier else []
         views = [self._view(given) for given in attacker_sees]
         if self.attacks and not views:
@@ -76,7 +78,7 @@ class AttackAndPurify(Callback):
     def _purifier_calls(self) -> int:
         return self.purifier.network_calls if self.purifier else 0
 
-    def describe(self) -> Any:  # noqa: ANN401 (a rich table)
+    def describe(self) -> Any:
         """Return the plan as a table."""
         return self.plan.table(self.attacks, self._purifier_calls)
 
@@ -92,7 +94,12 @@ class AttackAndPurify(Callback):
             self.purifier.to(trainer.strategy.root_device).eval().requires_grad_(False)
 
     def on_test_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0  # noqa: ANN401
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Put the views of a batch into it."""
         task = cast(BaseTask, pl_module)
@@ -139,7 +146,7 @@ class AttackAndPurify(Callback):
         _check_budget(attacked, image, attack, craft.attack)
         return attacked
 
-    def _seen_through(self, level: NoiseLevel | None) -> Any:  # noqa: ANN401 (a Purify)
+    def _seen_through(self, level: NoiseLevel | None) -> Any:
         if level is None:
             return lambda image, streams: image
         purifier = cast(Purifier, self.purifier)

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -33,14 +33,14 @@ class NetworkProgress(Callback):
         )
         self._bar = Progress(*columns)
         cost = self.protocol.cost
-        images = len(trainer.test_dataloaders.sampler)  # of this process
+        images = len(cast(Any, trainer.test_dataloaders).sampler)  # of this process
         self._task = self._bar.add_task("", total=images * (cost.task.forward + cost.purifier.forward))
         for network in (pl_module.model, getattr(self.protocol.purifier, "model", None)):
             if isinstance(network, nn.Module):
                 self._hooks.append(network.register_forward_hook(self._advance))
         self._bar.start()
 
-    def _advance(self, network: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
+    def _advance(self, network: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self._bar.update(self._task, advance=len(inputs[0]), description=self.protocol.at_work)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

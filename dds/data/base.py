@@ -41,7 +41,11 @@ class BaseDataModule(LightningDataModule, ABC):
         self, batch_size: int = 32, limit: int | None = None, subset_seed: int = 0, num_workers: int = 0
     ) -> None:
         super().__init__()
-        for name, value, least in (("batch_size", batch_size, 1), ("limit", limit, 1), ("num_workers", num_workers, 0)):
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("limit", limit, 1),
+            ("num_workers", num_workers, 0),
+        ):
             if value is not None and value < least:
                 raise InputError(f"data.{name}={value}; expected at least {least}.")
         self.batch_size, self.limit, self.subset_seed = batch_size, limit, subset_seed
@@ -86,10 +90,13 @@ class BaseDataModule(LightningDataModule, ABC):
         return dataset
 
     def _loader(
-        self, dataset: Dataset[Sample], sampler: Sampler[int] | None = None, **options: Any  # noqa: ANN401
+        self,
+        dataset: Dataset[Sample],
+        sampler: Sampler[int] | None = None,
+        **options: Any,
     ) -> DataLoader[Batch]:
         return DataLoader(
-            dataset,
+            cast(Dataset[Batch], dataset),
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,

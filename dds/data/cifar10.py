@@ -1,13 +1,17 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.datasets import CIFAR10
 
 from dds.data.base import BaseDataModule, Sample, Split
 from dds.errors import InputError
+
+Array = NDArray[Any]
 
 _REMEDY = (
     "Download cifar-10-python.tar.gz (cs.toronto.edu/~kriz/cifar.html), unpack it and set data.root to the "
@@ -45,13 +49,14 @@ class Cifar10(BaseDataModule):
         images, labels = self._read_npz() if self.root.suffix == ".npz" else self._read_official(split)
         if images.ndim != 4 or images.shape[1:] != (32, 32, 3) or images.dtype != np.uint8:
             raise InputError(
-                f"{self.root} has images {images.dtype} {images.shape}; expected uint8 [N, 32, 32, 3]. {_REMEDY}"
+                f"{self.root} has images {images.dtype} {images.shape}; expected uint8 [N, 32, 32, 3]. "
+                f"{_REMEDY}"
             )
         if len(images) != len(labels):
             raise InputError(f"{self.root} has {len(images)} images but {len(labels)} labels. {_REMEDY}")
         return _Arrays(torch.from_numpy(images).permute(0, 3, 1, 2), torch.as_tensor(labels).long())
 
-    def _read_npz(self) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    def _read_npz(self) -> tuple[Array, Array]:
         if not self.root.is_file():
             raise InputError(f"{self.root} does not exist. {_REMEDY}")
         with np.load(self.root, allow_pickle=False) as file:
@@ -59,7 +64,7 @@ class Cifar10(BaseDataModule):
                 raise InputError(f"{self.root} holds {file.files}; expected images and labels. {_REMEDY}")
             return file["images"], file["labels"]
 
-    def _read_official(self, split: Split) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    def _read_official(self, split: Split) -> tuple[Array, Array]:
         try:
             dataset = CIFAR10(self.root, train=split == "train", download=self.download)
         except RuntimeError as error:

@@ -53,7 +53,7 @@ class Scenes(BaseDataModule):
         arrangements = _FIRST[split] + torch.arange(self.images[split])
         if split == "test":
             return _Lazy(arrangements, self.size)
-        chunks = arrangements.split(_CHUNK)
+        chunks = torch.split(arrangements, _CHUNK)
         rendered = [_render(chunk, self.size) for chunk in track(chunks, f"Rendering {split} images")]
         return _Rendered({key: torch.cat([part[key] for part in rendered]) for key in rendered[0]})
 

@@ -1,6 +1,5 @@
 """Networks for 32x32 images whose public weights `configs/cls_cifar10.yaml` uses."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 

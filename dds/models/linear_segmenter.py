@@ -15,7 +15,11 @@ class LinearSegmenter(nn.Module):
     """
 
     def __init__(
-        self, backbone: str, classes: int, pretrained: bool = False, backbone_args: dict[str, Any] | None = None
+        self,
+        backbone: str,
+        classes: int,
+        pretrained: bool = False,
+        backbone_args: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = timm.create_model(

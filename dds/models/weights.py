@@ -36,7 +36,10 @@ def pretrained(model: nn.Module, weights: str, key: str | None = None, strip: st
     state: Any = read_weights(weights)
     if key is not None:
         if key not in state:
-            raise InputError(f"{weights} has no entry {key!r}; it has {', '.join(sorted(state)[:8])}. Set key to one of them.")
+            raise InputError(
+                f"{weights} has no entry {key!r}; it has {', '.join(sorted(state)[:8])}. "
+                "Set key to one of them."
+            )
         state = state[key]
     load_strictly(model, {name.removeprefix(strip): value for name, value in state.items()}, weights)
     return model
@@ -124,7 +127,8 @@ def _network_spec(path: Path) -> dict[str, Any]:
 def _build(spec: Mapping[str, Any], path: str | Path) -> nn.Module:
     module, _, name = spec["class_path"].rpartition(".")
     if module.split(".")[0] not in BUILDERS:
-        raise InputError(f"{path} names {spec['class_path']}; only classes of {', '.join(BUILDERS)} are built.")
+        raise InputError(
+            f"{path} names {spec['class_path']}; only classes of {', '.join(BUILDERS)} are built."
+        )
     build = getattr(importlib.import_module(module), name)
     return cast(nn.Module, build(**spec.get("init_args", {}), **spec.get("dict_kwargs", {})))
-

@@ -37,7 +37,9 @@ def locate(name: str) -> Path:
         raise InputError(f"the zoo has no {name!r}; it has {', '.join(sorted(hashes))}.")
     path = ZOO / f"{name}.safetensors"
     if file_hash(path) != hashes[name]:
-        raise InputError(f"{path} is not the published file (its SHA-256 differs). Restore it from the repository.")
+        raise InputError(
+            f"{path} is not the published file (its SHA-256 differs). Restore it from the repository."
+        )
     return path
 
 

@@ -51,6 +51,7 @@ def list_conditions(
         draws: Noise draws of each purified view.
     """
     defences: list[NoiseLevel | None] = [None, *levels]
+    cells: list[tuple[str, str, NoiseLevel | None, NoiseLevel | None]]
     cells = [(CLEAN, UNSEEN, None, defence) for defence in defences]
     for attack in attacks:
         for view in views:

@@ -25,12 +25,15 @@ class Craft:
     shows: dict[NoiseLevel | None, list[Condition]] = field(default_factory=dict)
 
 
+NO_CALLS = Calls()
+
+
 @dataclass(frozen=True)
 class Cost:
     """Calls of both networks, for one image."""
 
-    task: Calls = Calls()
-    purifier: Calls = Calls()
+    task: Calls = NO_CALLS
+    purifier: Calls = NO_CALLS
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(self.task + other.task, self.purifier + other.purifier)
@@ -71,7 +74,7 @@ class Plan:
             total += craft_cost(craft, attacks, purifier_calls)
             for defence, shared in craft.shows.items():
                 looks = Calls(forward=shared[0].draws)
-                total += Cost(looks, looks * purifier_calls if defence else Calls())
+                total += Cost(looks, looks * purifier_calls if defence else NO_CALLS)
         return total
 
     def table(self, attacks: Mapping[str, Attack], purifier_calls: int) -> Table:
@@ -94,7 +97,7 @@ def craft_cost(craft: Craft, attacks: Mapping[str, Attack], purifier_calls: int)
     if craft.attack == CLEAN:
         return Cost()
     calls = attacks[craft.attack].calls
-    return Cost(calls, calls * purifier_calls if craft.through else Calls())
+    return Cost(calls, calls * purifier_calls if craft.through else NO_CALLS)
 
 
 def _show(calls: Calls) -> str:

@@ -96,7 +96,7 @@ def example_panels(summary: Mapping[str, Any], examples: Mapping[str, Any], imag
     return figure
 
 
-def _panel(pair: Sequence[Axes], entry: Mapping[str, Any], examples: Mapping[str, Any], image: int) -> None:
+def _panel(pair: Any, entry: Mapping[str, Any], examples: Mapping[str, Any], image: int) -> None:
     pair[0].imshow(examples[f"shown:{entry['key']}"][image], interpolation="nearest")
     decision = examples[f"decision:{entry['key']}"][image]
     if decision.ndim == 3:

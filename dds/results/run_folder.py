@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class RunFolder:
         self.summary = path / "summary.json"
         self.config = path / "config.yaml"
         self.examples = path / "examples.npz"
+        self._made = False
 
     def create(self) -> None:
         """Make the folder.
@@ -39,10 +41,16 @@ class RunFolder:
                 raise InputError(f"{self.path} is not empty. Give another --name, or remove the folder.")
             self.parts.mkdir()
             self.figures.mkdir()
+            self._made = True
         except OSError as error:
             raise InputError(
                 f"the run folder {self.path} cannot be written: {error}. Name a writable place with --runs."
             ) from error
+
+    def discard_if_unused(self) -> None:
+        """Remove the folder if this run made it and measured nothing."""
+        if self._made and self.parts.is_dir() and not any(self.parts.iterdir()):
+            shutil.rmtree(self.path)
 
     def merge(self, conditions: list[str]) -> None:
         """Turn the parts that all processes wrote into `samples.parquet` and `votes.parquet`."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dds.batch import Record
@@ -71,7 +72,7 @@ def merge_parts(parts: Sequence[Path], conditions: Sequence[str]) -> tuple[pa.Ta
     return samples, votes.drop_columns(["draw", "linf", "l2", "psnr", "ssim"]) if len(votes) else None
 
 
-def to_arrays(table: pa.Table) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def to_arrays(table: pa.Table) -> dict[str, NDArray[np.float64]]:
     """Return each statistic of a table as `[rows]` or `[rows, C]` float64."""
     arrays = {}
     for name in table.column_names:

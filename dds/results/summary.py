@@ -92,9 +92,7 @@ def _weighted(compute: Compute, statistics: Mapping[str, Array], weights: Array)
     return compute(sums, weights.sum(1))
 
 
-def _entry(
-    condition: Condition, metrics: Metrics, baseline: Array | None, utility: str
-) -> dict[str, Any]:
+def _entry(condition: Condition, metrics: Metrics, baseline: Array | None, utility: str) -> dict[str, Any]:
     drop = None
     if baseline is not None:
         with np.errstate(invalid="ignore", divide="ignore"):

@@ -21,7 +21,9 @@ def summary_table(summary: Mapping[str, Any], metric: str) -> Table:
     entries = summary["conditions"]
     columns = _unique(defence_name(entry) for entry in entries)
     cells = {(_row(entry), defence_name(entry)): _cell(entry["metrics"].get(metric)) for entry in entries}
-    table = Table(title=f"{metric} on {summary['images']} images of {summary['data']} (± half the 95 % interval)")
+    table = Table(
+        title=f"{metric} on {summary['images']} images of {summary['data']} (± half the 95 % interval)"
+    )
     table.add_column("attack, seen by attacker")
     for column in columns:
         table.add_column(column.replace(" ", "\n", 1), justify="right")

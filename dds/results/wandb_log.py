@@ -13,7 +13,11 @@ from dds.results.run_folder import RunFolder
 
 
 def log_to_wandb(
-    folder: RunFolder, summary: Mapping[str, Any], config: Mapping[str, Any], figures: Sequence[Path], project: str
+    folder: RunFolder,
+    summary: Mapping[str, Any],
+    config: Mapping[str, Any],
+    figures: Sequence[Path],
+    project: str,
 ) -> str:
     """Send a finished run to W&B, or keep it on disk where there is no key.
 

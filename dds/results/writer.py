@@ -37,17 +37,22 @@ class ResultsWriter(Callback):
         self,
         trainer: Trainer,
         pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401 (what test_step returned)
-        batch: Any,  # noqa: ANN401
+        outputs: Any,
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Write the batch's rows, and from the first batch the examples for the figures."""
-        records = cast(list[Record], outputs)
+        records = cast(list[Record], outputs["records"])
         part = self.folder.parts / f"{trainer.global_rank:04d}-{batch_idx:06d}.parquet"
         write_parquet(records_to_table(records, batch["index"]), part)
         if trainer.is_global_zero and batch_idx == 0:
-            np.savez_compressed(self.folder.examples, **_examples(cast(BaseTask, pl_module), records, batch))  # type: ignore[arg-type]
+            np.savez_compressed(self.folder.examples, **_examples(cast(BaseTask, pl_module), records, batch))
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave no folder behind when nothing was measured."""
+        if trainer.is_global_zero:
+            self.folder.discard_if_unused()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Join the parts of all processes."""
@@ -56,9 +61,9 @@ class ResultsWriter(Callback):
             self.folder.merge([condition.key for condition in self.plan.conditions])
 
 
-def _examples(task: BaseTask, records: list[Record], batch: Any) -> dict[str, Any]:  # noqa: ANN401
+def _examples(task: BaseTask, records: list[Record], batch: Any) -> dict[str, Any]:
     """Return, for the first draw of each condition, what a figure needs: `<what>:<condition>`."""
-    first = {key: value[:EXAMPLES].cpu() for key, value in batch.items() if key != "views"}
+    first: Any = {key: value[:EXAMPLES].cpu() for key, value in batch.items() if key != "views"}
     examples: dict[str, Any] = {"original": _to_uint8(first["image"])}
     for record in records:
         if record.draw == 0:
@@ -70,5 +75,5 @@ def _examples(task: BaseTask, records: list[Record], batch: Any) -> dict[str, An
     return examples
 
 
-def _to_uint8(image: Any) -> Any:  # noqa: ANN401
+def _to_uint8(image: Any) -> Any:
     return (image.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()  # (n, H, W, 3)

@@ -82,7 +82,7 @@ class BaseTask(LightningModule, ABC):
 
     @staticmethod
     @abstractmethod
-    def metrics(sums: Mapping[str, Any], images: Any) -> dict[str, Any]:  # noqa: ANN401 (tensor or array)
+    def metrics(sums: Mapping[str, Any], images: Any) -> dict[str, Any]:
         """Compute the data-set metrics, each `[...]`.
 
         Args:
@@ -110,13 +110,13 @@ class BaseTask(LightningModule, ABC):
             image = F.interpolate(image, self.input_size, mode="bilinear", antialias=True)
         return cast(Tensor, self.model((image - self.mean) / self.std))
 
-    def test_step(self, batch: Batch, batch_idx: int) -> list[Record]:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Record]]:
         """Measure every view of a batch: the clean images, and what `AttackAndPurify` put there."""
         clean = View(("clean/-/t0",), batch["image"], [batch["image"]])
         records: list[Record] = []
         for view in batch.get("views", iter([clean])):
             records += self._measure(view, batch)
-        return records
+        return {"records": records}
 
     def _measure(self, view: View, batch: Batch) -> Iterator[Record]:
         original, decisions = batch["image"], []
@@ -158,15 +158,15 @@ class BaseTask(LightningModule, ABC):
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics over all processes."""
-        sums = {k: sum(part[k] for part, _ in self._validation) for k in self._validation[0][0]}
-        images = torch.tensor(float(sum(count for _, count in self._validation)), device=self.device)
-        reduced = {k: self.trainer.strategy.reduce(v, reduce_op="sum").cpu().numpy() for k, v in sums.items()}  # type: ignore[union-attr]
-        images = self.trainer.strategy.reduce(images, reduce_op="sum")  # type: ignore[assignment]
-        metrics = self.metrics(reduced, images.cpu().numpy())
-        self.log_dict({f"val/{k}": float(v) for k, v in metrics.items()}, prog_bar=True, sync_dist=False)
+        sums = {name: sum(part[name] for part, _ in self._validation) for name in self._validation[0][0]}
+        sums["images"] = torch.tensor(float(sum(count for _, count in self._validation)), device=self.device)
+        everywhere = {k: self.trainer.strategy.reduce(v, reduce_op="sum") for k, v in sums.items()}
+        arrays = {k: cast(Tensor, v).cpu().numpy() for k, v in everywhere.items()}
+        metrics = self.metrics(arrays, arrays.pop("images"))
+        self.log_dict({f"val/{name}": float(value) for name, value in metrics.items()}, prog_bar=True)
         self._validation.clear()
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's own type is a union of twelve)
+    def configure_optimizers(self) -> Any:
         """Train with AdamW and a one-cycle schedule."""
         return adamw_one_cycle(self, self.lr, self.weight_decay)
 

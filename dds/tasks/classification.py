@@ -32,7 +32,7 @@ class Classification(BaseTask):
         return {"correct": (decision == batch["label"]).float(), "predicted": decision.float()}
 
     @staticmethod
-    def metrics(sums: Mapping[str, Any], images: Any) -> dict[str, Any]:  # noqa: ANN401
+    def metrics(sums: Mapping[str, Any], images: Any) -> dict[str, Any]:
         """Return the accuracy."""
         return {"accuracy": sums["correct"] / images}
 

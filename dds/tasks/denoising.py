@@ -1,4 +1,4 @@
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +59,9 @@ class DenoiserTraining(LightningModule):
         """Log the PSNR of one-shot purification at each level, always on the same noise."""
         for level in self.levels:
             psnr = self._psnr(batch, level).mean()
-            self.log(f"val/psnr_t{level}", psnr, prog_bar=True, sync_dist=True, batch_size=len(batch["image"]))
+            self.log(
+                f"val/psnr_t{level}", psnr, prog_bar=True, sync_dist=True, batch_size=len(batch["image"])
+            )
 
     def _psnr(self, batch: Batch, level: int) -> Tensor:
         image = batch["image"] * 2 - 1
@@ -72,8 +74,8 @@ class DenoiserTraining(LightningModule):
 
     def _alpha_cumprod(self, t: Tensor) -> Tensor:
         table = self.schedule.alphas_cumprod.to(self.device, torch.float32)
-        return cast(Tensor, table[t].reshape(-1, 1, 1, 1))
+        return table[t].reshape(-1, 1, 1, 1)
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 (Lightning's own type is a union of twelve)
+    def configure_optimizers(self) -> Any:
         """Train with AdamW and a one-cycle schedule."""
         return adamw_one_cycle(self, self.lr, self.weight_decay)

@@ -28,12 +28,18 @@ class SemanticSegmentation(BaseTask):
     def forward(self, image: Tensor) -> Tensor:
         """Return logits `[B, C, H, W]` of images `[B, 3, H, W]` in [0, 1]."""
         height, width = image.shape[-2:]
-        multiple = getattr(getattr(self.model, "encoder", None), "output_stride", 1)  # smp's networks
-        padded = pad_to_multiple(image, multiple if self.input_size is None else 1)
+        padded = pad_to_multiple(image, self._size_multiple)
         logits = super().forward(padded)
         if self.input_size is None and logits.shape[-2:] == padded.shape[-2:]:
             return logits[..., :height, :width]
         return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
+
+    @property
+    def _size_multiple(self) -> int:
+        """What the sides of images must divide by; segmentation-models-pytorch's networks tell."""
+        if self.input_size is not None or not getattr(self.model, "requires_divisible_input_shape", False):
+            return 1
+        return int(self.model.encoder.output_stride)  # type: ignore[union-attr, arg-type]
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the mean cross-entropy over each image's labelled pixels, `[B]`."""
@@ -73,7 +79,7 @@ class SemanticSegmentation(BaseTask):
         return {"intersection": hit, "predicted": hit + false_alarm, "labelled": labelled, "iou": iou}
 
     @staticmethod
-    def metrics(sums: Mapping[str, Any], images: Any) -> dict[str, Any]:  # noqa: ANN401
+    def metrics(sums: Mapping[str, Any], images: Any) -> dict[str, Any]:
         """Return mIoU over the classes that occur, and pixel accuracy."""
         hit, labelled = sums["intersection"], sums["labelled"]  # (..., C)
         union = sums["predicted"] + labelled - hit
@@ -87,7 +93,9 @@ class SemanticSegmentation(BaseTask):
     def check_targets(self, output: Tensor, batch: Batch) -> None:
         """Refuse masks of another size and labels that the network has no logit for."""
         if output.ndim != 4:
-            raise InputError(f"the network returns {tuple(output.shape)}; expected logits [B, classes, h, w].")
+            raise InputError(
+                f"the network returns {tuple(output.shape)}; expected logits [B, classes, h, w]."
+            )
         mask = batch["mask"]
         if mask.shape[1:] != output.shape[2:]:
             raise InputError(

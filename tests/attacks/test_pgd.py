@@ -21,13 +21,20 @@ def loss_of(network):
     return lambda image, streams: F.cross_entropy(network(image), LABELS, reduction="none")
 
 
-@pytest.mark.parametrize(("norm", "order", "eps", "step"), [("linf", np.inf, 8 / 255, 2 / 255), ("l2", 2, 0.5, 0.1)])
+@pytest.mark.parametrize(
+    ("norm", "order", "eps", "step"), [("linf", np.inf, 8 / 255, 2 / 255), ("l2", 2, 0.5, 0.1)]
+)
 def test_equals_adversarial_robustness_toolbox(network, images, norm, order, eps, step):
     from art.attacks.evasion import ProjectedGradientDescentPyTorch
     from art.estimators.classification import PyTorchClassifier
 
     estimator = PyTorchClassifier(
-        network, torch.nn.CrossEntropyLoss(), images.shape[1:], nb_classes=4, clip_values=(0, 1), device_type="cpu"
+        network,
+        torch.nn.CrossEntropyLoss(),
+        images.shape[1:],
+        nb_classes=4,
+        clip_values=(0, 1),
+        device_type="cpu",
     )
     reference = ProjectedGradientDescentPyTorch(
         estimator, norm=order, eps=eps, eps_step=step, max_iter=10, num_random_init=0, verbose=False

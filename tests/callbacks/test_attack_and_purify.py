@@ -66,8 +66,10 @@ def test_makes_exactly_the_calls_that_the_plan_shows():
     rehearsals = 1
     cost = callback.cost
     assert (len(network.seen) - rehearsals, network.backward) == (cost.task.forward, cost.task.backward)
-    assert (len(denoiser.seen) - rehearsals, denoiser.backward) == (cost.purifier.forward, cost.purifier.backward)
-
+    assert (len(denoiser.seen) - rehearsals, denoiser.backward) == (
+        cost.purifier.forward,
+        cost.purifier.backward,
+    )
 
 
 class Kept(Callback):
@@ -75,7 +77,7 @@ class Kept(Callback):
         self.batches = []
 
     def on_test_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
-        self.batches.append((batch["index"], outputs))
+        self.batches.append((batch["index"], outputs["records"]))
 
 
 def run(callback, data, task=None):
@@ -170,7 +172,9 @@ def test_networks_are_frozen():
     task, callback = Classification(TinyClassifier()), protocol()
     trainer(callback).test(task, Arrays(), verbose=False)
     for network in (task, callback.purifier):
-        assert all(not parameter.requires_grad and parameter.grad is None for parameter in network.parameters())
+        assert all(
+            not parameter.requires_grad and parameter.grad is None for parameter in network.parameters()
+        )
 
 
 def test_attack_runs_in_float32_whatever_the_precision():
@@ -199,7 +203,9 @@ class Cheat(Attack):
 
 def test_an_attack_that_leaves_its_budget_is_caught():
     with pytest.raises(RuntimeError, match="left its budget"):
-        trainer(protocol(attacks={"cheat": Cheat()})).test(Classification(TinyClassifier()), Arrays(), verbose=False)
+        trainer(protocol(attacks={"cheat": Cheat()})).test(
+            Classification(TinyClassifier()), Arrays(), verbose=False
+        )
 
 
 def one_image(change):
@@ -229,7 +235,9 @@ def test_bad_images(image, words):
 
 def test_inference_mode_left_on():
     with pytest.raises(InputError, match="inference_mode=False"):
-        trainer(protocol(), inference_mode=True).test(Classification(TinyClassifier()), Arrays(), verbose=False)
+        trainer(protocol(), inference_mode=True).test(
+            Classification(TinyClassifier()), Arrays(), verbose=False
+        )
 
 
 def test_size_that_the_network_cannot_take():

@@ -6,7 +6,16 @@ from dds.models.schedule import NoiseSchedule
 
 # Carlini et al.'s rule and the table of sigmas, as given in the method notes
 SIGMA_TO_T = {0.0625: 35, 0.12: 70, 0.125: 73, 0.25: 145, 0.5: 259, 0.75: 339, 1.0: 396}
-T_TO_SIGMA = {10: 0.0234, 20: 0.0397, 50: 0.0880, 100: 0.1711, 145: 0.2516, 200: 0.3618, 300: 0.6201, 396: 1.0002}
+T_TO_SIGMA = {
+    10: 0.0234,
+    20: 0.0397,
+    50: 0.0880,
+    100: 0.1711,
+    145: 0.2516,
+    200: 0.3618,
+    300: 0.6201,
+    396: 1.0002,
+}
 
 
 @pytest.mark.parametrize(("sigma", "t"), SIGMA_TO_T.items())

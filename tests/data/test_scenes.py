@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from dds.batch import check_images
+from dds.data import Scenes
+from dds.data.scene_renderer import SEMANTIC, SOLIDS
+from dds.errors import InputError
+
+
+def first_batch(loader):
+    return next(iter(loader))
+
+
+def test_every_target_is_in_the_batch():
+    batch = first_batch(Scenes(batch_size=4, test_images=6).test_dataloader())
+    check_images(batch["image"])
+    assert batch["image"].shape == (4, 3, 64, 64)
+    assert batch["mask"].dtype == torch.int64
+    assert batch["mask"].max() < len(SEMANTIC)
+    assert batch["label"].max() < len(SOLIDS)
+    assert batch["depth"].shape == (4, 64, 64)
+    assert batch["boxes"].shape == (4, 5, 4)
+    assert batch["classes"].shape == (4, 5)
+    assert batch["index"].tolist() == [0, 1, 2, 3]
+
+
+def test_splits_share_no_image():
+    scenes = Scenes(batch_size=8, train_images=8, val_images=8, test_images=8)
+    loaders = (scenes.train_dataloader(), scenes.val_dataloader(), scenes.test_dataloader())
+    batches = [first_batch(loader) for loader in loaders]
+    arrangements = torch.cat([batch["arrangement"] for batch in batches])
+    assert len(arrangements.unique()) == 24
+    images = torch.cat([batch["image"] for batch in batches]).flatten(1)
+    assert torch.cdist(images, images).fill_diagonal_(1).min() > 0
+
+
+def test_limit_takes_a_fixed_random_subset():
+    def images(seed):
+        return {
+            b["index"][0].item(): b["image"]
+            for b in Scenes(batch_size=1, limit=5, subset_seed=seed).test_dataloader()
+        }
+
+    assert images(0).keys() == images(0).keys() != images(1).keys()
+    full = Scenes(batch_size=1).load("test")
+    for index, image in images(0).items():
+        assert torch.equal(full[index]["image"], image[0])
+
+
+def test_size_is_a_setting():
+    assert first_batch(Scenes(size=32, batch_size=2, limit=2).test_dataloader())["mask"].shape == (2, 32, 32)
+
+
+@pytest.mark.parametrize(
+    "options", [{"limit": 0}, {"batch_size": 0}, {"num_workers": -1}, {"size": 4}, {"test_images": 0}]
+)
+def test_bad_settings(options):
+    with pytest.raises(InputError, match=r"expected at least|found no test images"):
+        Scenes(**options).test_dataset()

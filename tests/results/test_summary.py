@@ -1,0 +1,98 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy import stats
+
+from dds.models.schedule import NoiseLevel
+from dds.protocol import list_conditions
+from dds.results.summary import interval, summarise
+from dds.results.table import summary_table
+from dds.tasks import Classification
+
+IMAGES, DRAWS = 200, 3
+CONDITIONS = list_conditions(["pgd"], ["none"], [NoiseLevel(10, 0.02)], DRAWS)
+
+
+@pytest.fixture
+def samples():
+    random = np.random.default_rng(0)
+    rows = []
+    for condition in CONDITIONS:
+        right = {"clean": 0.9, "pgd": 0.3}[condition.attack]
+        for index in range(IMAGES):
+            for draw in range(condition.draws):
+                correct = float(random.random() < right)
+                rows.append({"index": index, "condition": condition.key, "draw": draw, "correct": correct})
+    extra = {"predicted": 0.0, "psnr": 30.0, "ssim": 0.9, "linf": 0.03, "l2": 1.0}
+    return pa.Table.from_pylist([row | extra for row in rows])
+
+
+@pytest.fixture
+def votes(samples):
+    first = samples.filter(pa.compute.equal(samples["draw"], 1)).drop_columns(
+        ["draw", "psnr", "ssim", "linf", "l2"]
+    )
+    return first
+
+
+def entry(entries, key):
+    return next(entry for entry in entries if entry["key"] == key)
+
+
+def test_values_are_recomputed_from_the_rows(samples, votes):
+    entries = summarise(Classification, CONDITIONS, samples, votes)
+    frame = samples.to_pandas()
+    for condition in CONDITIONS:
+        rows = frame[frame.condition == condition.key]
+        metrics = entry(entries, condition.key)["metrics"]
+        assert metrics["accuracy"]["value"] == pytest.approx(rows.correct.mean())
+        if condition.draws > 1:
+            worst = rows.groupby("index").correct.min().mean()
+            assert metrics["accuracy_worst"]["value"] == pytest.approx(worst)
+            vote = votes.to_pandas()
+            vote = vote[vote.condition == condition.key].correct.mean()
+            assert metrics["accuracy_vote"]["value"] == pytest.approx(vote)
+        else:
+            assert "accuracy_worst" not in metrics
+
+
+def test_interval_agrees_with_scipys_bootstrap(samples):
+    entries = summarise(Classification, CONDITIONS, samples, None)
+    rows = samples.to_pandas().query("condition == 'clean/-/t10'")
+    means = rows.groupby("index").correct.mean().to_numpy()
+    reference = stats.bootstrap((means,), np.mean, n_resamples=2000, method="percentile", rng=0)
+    got = entry(entries, "clean/-/t10")["metrics"]["accuracy"]
+    assert got["low"] == pytest.approx(reference.confidence_interval.low, abs=0.006)
+    assert got["high"] == pytest.approx(reference.confidence_interval.high, abs=0.006)
+
+
+def test_utility_drop_is_relative_to_the_clean_undefended_task(samples):
+    entries = summarise(Classification, CONDITIONS, samples, None)
+    clean = entry(entries, "clean/-/t0")
+    attacked = entry(entries, "pgd/none/t0")
+    ratio = attacked["metrics"]["accuracy"]["value"] / clean["metrics"]["accuracy"]["value"]
+    assert clean["utility_drop"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert attacked["utility_drop"]["value"] == pytest.approx(1 - ratio)
+    assert attacked["utility_drop"]["low"] < 1 - ratio < attacked["utility_drop"]["high"]
+
+
+def test_summary_is_json_without_nan(samples):
+    text = json.dumps(summarise(Classification, CONDITIONS, samples, None), allow_nan=False)
+    first = json.loads(text)[0]
+    assert (first["key"], first["defence"], first["t"], first["sigma"]) == ("clean/-/t0", None, None, None)
+
+
+def test_what_is_not_finite_is_absent():
+    assert interval(np.full(5, np.nan)) == {"value": None, "low": None, "high": None}
+    assert interval(np.array([0.0, -np.inf, 1.0, 1.0])) == {"value": 0.0, "low": 1.0, "high": 1.0}
+
+
+def test_table_has_a_row_for_each_attack_and_empty_cells_stay_empty(samples):
+    entries = summarise(Classification, CONDITIONS, samples, None)
+    table = summary_table({"conditions": entries[:-1], "images": IMAGES, "data": "X"}, "accuracy")
+    columns = [list(column.cells) for column in table.columns]
+    assert columns[0] == ["clean", "pgd, bare task"]
+    assert columns[2][1] == ""  # pgd at t10 was left out
+    assert columns[1][0].startswith(".9") or columns[1][0].startswith(".8")
