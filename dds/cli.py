@@ -154,8 +154,8 @@ def train(arguments: Arguments) -> None:
     parser.add_argument("--checkpoint_every", type=int, default=200, help="Steps between two checkpoints.")
     config = parser.parse_args(arguments)
     folder = Path("runs/train") / (config.name or _stem(config))
-    checkpoint = folder / "last.ckpt"
-    if checkpoint.exists() and not config.resume:
+    checkpoint, weights = folder / "last.ckpt", folder / "model.safetensors"
+    if (checkpoint.exists() or weights.exists()) and not config.resume:
         raise InputError(
             f"{folder} holds a training already. Continue it with --resume=true, or give --name."
         )
@@ -164,11 +164,11 @@ def train(arguments: Arguments) -> None:
         folder, "last", every_n_train_steps=config.checkpoint_every, enable_version_counter=False
     )
     options = {**built.trainer.as_dict(), "callbacks": [*(built.trainer.callbacks or []), saver]}
-    trainer = Trainer(**options, logger=CSVLogger(folder, name="", version=""))
+    trainer = Trainer(**options, logger=CSVLogger(folder, name="log"))
     trainer.fit(built.task, built.data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     if trainer.is_global_zero:
-        save_self_describing(built.task.model, _network(config), folder / "model.safetensors")
-        print(f"Weights: {folder / 'model.safetensors'}")
+        save_self_describing(built.task.model, _network(config), weights)
+        print(f"Weights: {weights}")
 
 
 def _network(config: Namespace) -> dict[str, Any]:

@@ -118,7 +118,9 @@ class AttackAndPurify(Callback):
                     network(image, level or network.level(1), Streams(0, (0,)))
                 elif network is not None:
                     network(image)
-            except (RuntimeError, AssertionError) as error:
+            except InputError:
+                raise
+            except (RuntimeError, AssertionError, TypeError, ValueError) as error:
                 raise InputError(
                     f"{type(network).__name__} cannot take images of {size}: {error} "
                     "Set the size in the data module, or task.input_size to have the task resize them."

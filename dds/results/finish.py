@@ -57,7 +57,7 @@ def finish(
     figures = draw_figures(summary, folder.examples, folder.figures, task.utility)
     console.print(summary_table(summary, task.utility))
     if project is not None:
-        console.print(log_to_wandb(folder, summary, config, figures, project), soft_wrap=True)
+        console.print(log_to_wandb(folder, summary, {**config, **facts}, figures, project), soft_wrap=True)
     console.print(f"Results: {folder.path}", soft_wrap=True)
 
 

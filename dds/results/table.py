@@ -3,6 +3,8 @@ from typing import Any
 
 from rich.table import Table
 
+from dds.protocol import CLEAN
+
 
 def defence_name(entry: Mapping[str, Any]) -> str:
     """Return a defence as people read it, with both names of its noise level."""
@@ -12,7 +14,8 @@ def defence_name(entry: Mapping[str, Any]) -> str:
 def summary_table(summary: Mapping[str, Any], metric: str) -> Table:
     """Show one metric: a row for each attack and view, a column for each defence.
 
-    A cell is the value and the half-width of its 95 % interval; a condition that was not run stays empty.
+    A cell is the value and half of its 95 % interval; a condition that was not run stays empty. The last row
+    tells how much of the clean image is left.
 
     Args:
         summary: The content of `summary.json`.
@@ -20,31 +23,37 @@ def summary_table(summary: Mapping[str, Any], metric: str) -> Table:
     """
     entries = summary["conditions"]
     columns = _unique(defence_name(entry) for entry in entries)
-    cells = {(_row(entry), defence_name(entry)): _cell(entry["metrics"].get(metric)) for entry in entries}
+    cells = {(_row(entry), defence_name(entry)): entry["metrics"] for entry in entries}
     table = Table(
         title=f"{metric} on {summary['images']} images of {summary['data']} (± half the 95 % interval)"
     )
-    table.add_column("attack, seen by attacker")
+    table.add_column("attack/\nseen")
     for column in columns:
-        table.add_column(column.replace(" ", "\n", 1), justify="right")
+        table.add_column(column.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for row in _unique(_row(entry) for entry in entries):
-        table.add_row(row, *(cells.get((row, column), "") for column in columns))
+        values = [cells.get((row, column), {}) for column in columns]
+        table.add_row(row, *(_cell(value[metric]) if value else "" for value in values))
+    table.add_section()
+    clean = [cells.get(("clean", column), {}) for column in columns]
+    table.add_row("PSNR, dB", *(_decibels(value) for value in clean))
     return table
 
 
 def _row(entry: Mapping[str, Any]) -> str:
-    if entry["attack"] == "clean":
-        return "clean"
-    sees = {"none": "bare task", "same": "same purifier"}.get(entry["attacker_sees"], entry["attacker_sees"])
-    return f"{entry['attack']}, {sees}"
+    return "clean" if entry["attack"] == CLEAN else f"{entry['attack']}/{entry['attacker_sees']}"
 
 
-def _cell(value: Mapping[str, float | None] | None) -> str:
-    if value is None or value["value"] is None:
+def _cell(value: Mapping[str, float | None]) -> str:
+    if value["value"] is None:
         return "n/a"
     if value["low"] is None or value["high"] is None:
         return f"{value['value']:.3f}"
-    return f"{value['value']:.3f} ±{(value['high'] - value['low']) / 2:.2f}".replace("0.", ".")
+    return f"{value['value']:.3f}±{(value['high'] - value['low']) / 2:.2f}".replace("0.", ".")
+
+
+def _decibels(metrics: Mapping[str, Any]) -> str:
+    value = metrics["psnr"]["value"] if metrics else 100
+    return f"{value:.1f}" if value < 100 else ""  # 100: the very image
 
 
 def _unique(names: Iterable[str]) -> list[str]:

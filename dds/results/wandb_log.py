@@ -46,10 +46,10 @@ def log_to_wandb(
     )
     run.define_metric("noise_level")
     run.define_metric("*", step_metric="noise_level")
-    for step in _steps(summary["conditions"]):
+    *steps, last = _steps(summary["conditions"])
+    for step in steps:
         run.log(step)
-    run.log({path.stem: wandb.Image(str(path)) for path in figures})
-    run.save(str(folder.config), base_path=str(folder.path), policy="now")
+    run.log({**last, **{path.stem: wandb.Image(str(path)) for path in figures}})
     place = run.url if online else f"offline, no key; send it with: wandb sync {Path(run.dir).parent}"
     run.finish()
     return f"W&B: {place}"

@@ -30,6 +30,10 @@ class SemanticSegmentation(BaseTask):
         height, width = image.shape[-2:]
         padded = pad_to_multiple(image, self._size_multiple)
         logits = super().forward(padded)
+        if logits.ndim != 4:
+            raise InputError(
+                f"the network returns {tuple(logits.shape)}; expected logits [B, classes, h, w]."
+            )
         if self.input_size is None and logits.shape[-2:] == padded.shape[-2:]:
             return logits[..., :height, :width]
         return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
@@ -92,10 +96,6 @@ class SemanticSegmentation(BaseTask):
 
     def check_targets(self, output: Tensor, batch: Batch) -> None:
         """Refuse masks of another size and labels that the network has no logit for."""
-        if output.ndim != 4:
-            raise InputError(
-                f"the network returns {tuple(output.shape)}; expected logits [B, classes, h, w]."
-            )
         mask = batch["mask"]
         if mask.shape[1:] != output.shape[2:]:
             raise InputError(

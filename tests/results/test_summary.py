@@ -93,6 +93,6 @@ def test_table_has_a_row_for_each_attack_and_empty_cells_stay_empty(samples):
     entries = summarise(Classification, CONDITIONS, samples, None)
     table = summary_table({"conditions": entries[:-1], "images": IMAGES, "data": "X"}, "accuracy")
     columns = [list(column.cells) for column in table.columns]
-    assert columns[0] == ["clean", "pgd, bare task"]
+    assert columns[0] == ["clean", "pgd/none", "PSNR, dB"]
     assert columns[2][1] == ""  # pgd at t10 was left out
     assert columns[1][0].startswith(".9") or columns[1][0].startswith(".8")

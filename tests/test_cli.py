@@ -1,0 +1,321 @@
+"""The two programs as users run them: every shipped YAML, several processes, and every mistake."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from data.test_camvid import write_camvid
+from data.test_cifar10 import write_npz
+
+from dds.cli import CONFIGS, evaluate, train
+from dds.models.cifar10 import CifarDenoiser, CifarResNet
+from dds.tasks import Classification, SemanticSegmentation
+
+ROOT = CONFIGS.parent
+SMALL = [
+    "--protocol.noise_levels=[10,{sigma: 0.25}]",
+    "--protocol.attacks.pgd.init_args.steps=1",
+    "--protocol.draws=2",
+    "--data.limit=3",
+    "--data.batch_size=2",
+    "--trainer.accelerator=cpu",
+]
+
+
+def run_evaluate(tmp_path, config, *options, name="run", logger="false"):
+    arguments = [
+        "--config",
+        config,
+        *SMALL,
+        f"--runs={tmp_path}",
+        f"--name={name}",
+        f"--logger={logger}",
+        *options,
+    ]
+    evaluate(arguments)
+    return tmp_path / Path(config).stem / name
+
+
+def cifar_options(tmp_path):
+    write_npz(tmp_path / "test.npz")
+    state = {f"module.{name}": value for name, value in CifarResNet(56).state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "resnet.th")
+    torch.save(CifarDenoiser().state_dict(), tmp_path / "ddpm.pth")
+    return [
+        f"--data.root={tmp_path / 'test.npz'}",
+        f"--task.model.init_args.weights={tmp_path / 'resnet.th'}",
+        f"--protocol.purifier.model.init_args.weights={tmp_path / 'ddpm.pth'}",
+    ]
+
+
+def camvid_options(tmp_path):
+    """Train both networks for two steps with the shipped recipes, and evaluate those."""
+    root = write_camvid(tmp_path / "camvid")
+    options = [f"--data.root={root}"]
+    for flag, recipe in (("--task.model", "seg_camvid"), ("--protocol.purifier.model", "denoiser_camvid")):
+        run_train(f"train/{recipe}.yaml", f"--data.root={root}", name=recipe)
+        options.append(f"{flag}=runs/train/{recipe}/model.safetensors")
+    return options
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_train(config, *options, name="run", steps=2):
+    short = [f"--trainer.max_steps={steps}", "--trainer.val_check_interval=1", "--trainer.accelerator=cpu"]
+    every = [
+        "--trainer.check_val_every_n_epoch=null",
+        "--data.batch_size=2",
+        "--trainer.enable_progress_bar=false",
+        "--checkpoint_every=1",
+    ]
+    train(["--config", config, *short, *every, f"--name={name}", *options])
+    return Path("runs/train") / name
+
+
+def conditions(folder):
+    return {entry["key"]: entry for entry in json.loads((folder / "summary.json").read_text())["conditions"]}
+
+
+EVALUATIONS = {
+    "seg_scenes.yaml": lambda tmp_path: [],
+    "cls_scenes.yaml": lambda tmp_path: [],
+    "cls_cifar10.yaml": cifar_options,
+    "seg_camvid.yaml": camvid_options,
+}
+
+
+def test_every_shipped_evaluation_is_tested():
+    assert {path.name for path in CONFIGS.glob("*.yaml")} == set(EVALUATIONS)
+
+
+@pytest.mark.parametrize("config", EVALUATIONS)
+def test_shipped_evaluation_end_to_end(in_folder, config, capsys):
+    folder = run_evaluate(in_folder, config, *EVALUATIONS[config](in_folder))
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    expected = {"config.yaml", "samples.parquet", "votes.parquet", "summary.json", "examples.npz"}
+    assert left == expected | {"figures/utility.png", "figures/examples.png"}
+    keys = ["clean/-/t0", "clean/-/t10", "clean/-/t145", "pgd/none/t0", "pgd/none/t10", "pgd/none/t145"]
+    keys += ["pgd/same/t10", "pgd/same/t145"]
+    assert list(conditions(folder)) == keys
+    samples = pd.read_parquet(folder / "samples.parquet")
+    assert samples.groupby("condition").size().to_dict() == {
+        key: 3 if key.endswith("t0") else 6 for key in keys
+    }
+    assert samples[samples.condition.str.startswith("pgd")].linf.between(1 / 255, 8 / 255 + 1e-6).all()
+    assert "pgd/same" in capsys.readouterr().out
+
+
+def test_summary_has_the_promised_form(in_folder):
+    summary = json.loads((run_evaluate(in_folder, "cls_scenes.yaml") / "summary.json").read_text())
+    assert {"schema", "task", "data", "images", "seed", "conditions"} <= summary.keys()
+    assert (summary["schema"], summary["task"], summary["images"]) == (1, "Classification", 3)
+    assert len(summary["weights"]["purifier"]) == 64
+    first, *_, last = summary["conditions"]
+    fields = {"key", "attack", "attacker_sees", "defence", "t", "sigma", "draws", "metrics", "utility_drop"}
+    assert first.keys() == last.keys() == fields
+    assert (first["t"], first["sigma"], first["draws"]) == (None, None, 1)
+    assert (last["t"], last["draws"]) == (145, 2)
+    assert last["sigma"] == pytest.approx(0.2516, abs=1e-4)
+    for value in last["metrics"].values():
+        assert value["low"] <= value["high"]
+
+
+def test_every_data_set_metric_follows_from_the_samples_alone(in_folder):
+    """Written without the package: counts summed over images for each draw, then averaged over draws."""
+    folder = run_evaluate(in_folder, "seg_scenes.yaml")
+    samples = pd.read_parquet(folder / "samples.parquet")
+    for key, entry in conditions(folder).items():
+        by_draw = []
+        for _, rows in samples[samples.condition == key].groupby("draw"):
+            hit, predicted, labelled = (
+                np.stack(rows[n]).sum(0) for n in ("intersection", "predicted", "labelled")
+            )
+            union = predicted + labelled - hit
+            by_draw.append(((hit / np.maximum(union, 1))[union > 0].mean(), hit.sum() / labelled.sum()))
+        expected = np.mean(by_draw, axis=0)
+        got = [entry["metrics"][name]["value"] for name in ("mIoU", "pixel_accuracy")]
+        assert got == pytest.approx(expected.tolist(), rel=1e-9)
+
+
+def test_a_run_is_repeated_from_its_own_config(in_folder):
+    first = run_evaluate(in_folder, "cls_scenes.yaml", "--protocol.seed=5")
+    assert yaml.safe_load((first / "config.yaml").read_text())["protocol"]["seed"] == 5
+    evaluate(["--config", str(first / "config.yaml"), "--name=again"])
+    again = in_folder / "cls_scenes" / "again"
+    pd.testing.assert_frame_equal(*(pd.read_parquet(f / "samples.parquet") for f in (first, again)))
+    other = run_evaluate(in_folder, "cls_scenes.yaml", "--protocol.seed=6", name="other")
+    psnr = [pd.read_parquet(f / "samples.parquet").psnr for f in (first, other)]
+    assert not psnr[0].equals(psnr[1])
+
+
+def test_config_is_found_from_anywhere_and_plan_runs_nothing(in_folder, capsys):
+    for config in ("seg_scenes.yaml", "seg_scenes", str(CONFIGS / "seg_scenes.yaml")):
+        evaluate(["--config", config, "--plan", f"--runs={in_folder}"])
+        assert "pgd/same/t396" in capsys.readouterr().out
+    assert not list(in_folder.iterdir())
+
+
+def test_two_processes_measure_the_same_as_one(in_folder):
+    """Five images on two processes, by Lightning's launcher."""
+    options = ["--data.limit=5", "--trainer.devices=2", "--trainer.strategy=ddp"]
+    command = [sys.executable, str(ROOT / "evaluate.py"), "--config", "seg_scenes.yaml", *SMALL, *options]
+    command += [f"--runs={in_folder}", "--name=two", "--logger=false"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    one = run_evaluate(in_folder, "seg_scenes.yaml", "--data.limit=5", "--data.batch_size=5", name="one")
+    tables = [pd.read_parquet(in_folder / "seg_scenes" / n / "samples.parquet") for n in ("two", "one")]
+    assert len(tables[0]) == len(tables[1]) == 5 * (2 + 6 * 2)
+    for column in tables[0]:
+        left, right = (np.stack(table[column].to_numpy()) for table in tables)
+        if left.dtype == object or left.dtype.kind in "iOU":
+            counts = column in ("intersection", "predicted")  # a pixel on the edge may fall to either side
+            assert np.array_equal(left, right) if not counts else np.abs(left - right).max() <= 2
+        else:
+            assert np.allclose(left, right, atol=2e-3 if column == "iou" else 1e-3)
+    assert not list((in_folder / "seg_scenes" / "two").glob("parts"))
+    assert one.is_dir()
+
+
+def test_wandb_offline_holds_curves_over_noise_level(in_folder, capsys):
+    folder = run_evaluate(in_folder, "cls_scenes.yaml", logger="true")
+    assert "offline" in capsys.readouterr().out
+    history, step_metrics = read_wandb(next(folder.glob("wandb/offline-run-*/*.wandb")))
+    assert [step["noise_level"] for step in history] == [0, 10, 145]
+    summary = conditions(folder)
+    for step in history:
+        for key, entry in summary.items():
+            if (entry["t"] or 0) == step["noise_level"]:
+                value = step[f"{entry['attack']}/{entry['attacker_sees']}/accuracy"]
+                assert value == pytest.approx(entry["metrics"]["accuracy"]["value"]), key
+    assert step_metrics == {"noise_level"}
+
+
+def read_wandb(path):
+    """Return the logged steps of an offline run's file, and the step metrics that it defines."""
+    from wandb.proto import wandb_internal_pb2
+
+    history, steps = [], set()
+    for data in leveldb_records(path.read_bytes()[7:], skipped=7):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        if record.HasField("history"):
+            items = {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
+            if "noise_level" in items:
+                history.append(items)
+        if record.HasField("metric") and record.metric.step_metric:
+            steps.add(record.metric.step_metric)
+    return history, steps
+
+
+def leveldb_records(data, skipped, block=32768):
+    """Split LevelDB's log format, which W&B writes, into records."""
+    place, record = 0, b""
+    while place + 7 <= len(data):
+        if (room := block - (place + skipped) % block) < 7:
+            place += room
+            continue
+        length, kind = struct.unpack("<HB", data[place + 4 : place + 7])
+        record += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last piece
+            yield record
+            record = b""
+
+
+TRAININGS = ["seg_scenes", "cls_scenes", "denoiser_scenes"]
+TINY_SCENES = ["--data.train_images=4", "--data.val_images=2"]
+
+
+def test_every_shipped_training_is_tested():
+    shipped = {path.stem for path in (CONFIGS / "train").glob("*.yaml")}
+    assert shipped == {*TRAININGS, "seg_camvid", "denoiser_camvid"}
+
+
+@pytest.mark.parametrize("recipe", TRAININGS)
+def test_training_is_resumed_and_its_file_is_evaluated(in_folder, recipe, capsys):
+    folder = run_train(f"train/{recipe}.yaml", *TINY_SCENES, name="run")
+    with pytest.raises(SystemExit):
+        run_train(f"train/{recipe}.yaml", *TINY_SCENES, name="run")
+    assert "--resume=true" in capsys.readouterr().err
+    run_train(f"train/{recipe}.yaml", *TINY_SCENES, "--resume=true", name="run", steps=3)
+    assert torch.load(folder / "last.ckpt", weights_only=False)["global_step"] == 3
+    flag = "--protocol.purifier.model" if recipe == "denoiser_scenes" else "--task.model"
+    config = "cls_scenes.yaml" if recipe == "cls_scenes" else "seg_scenes.yaml"
+    assert run_evaluate(in_folder, config, f"{flag}={folder / 'model.safetensors'}").is_dir()
+
+
+MISTAKES = {
+    "unknown class": (["--task=Segmentation"], ["Segmentation"]),
+    "unknown key": (["--data.colour=3"], ["colour", "not accepted"]),
+    "unknown protocol key": (["--protocol.colour=3"], ["--protocol.colour"]),
+    "unknown config": (["--config=nothing.yaml"], ["no config 'nothing.yaml'", "seg_scenes.yaml"]),
+    "noise level too high": (["--protocol.noise_levels=[1000]"], ["t=1000", "0 <= t <= 999"]),
+    "noise level negative": (["--protocol.noise_levels=[-1]"], ["t=-1", "0 <= t <= 999"]),
+    "sigma out of reach": (["--protocol.noise_levels=[{sigma: -1}]"], ["sigma=-1", "expected 0 < sigma"]),
+    "eps negative": (["--protocol.attacks.pgd.init_args.eps=-1"], ["eps=-1", "8/255"]),
+    "eps no number": (["--protocol.attacks.pgd.init_args.eps=much"], ["eps='much'", "8/255"]),
+    "no such attacker": (["--protocol.attacker_sees=[all]"], ["'all'", "none, same"]),
+    "unknown network": (["--task.model=zoo:nothing"], ["'nothing'", "scenes-segmentation"]),
+    "missing weights": (["--task.model=nothing.safetensors"], ["nothing.safetensors does not exist"]),
+    "wrong size": (["--data.size=7"], ["size=7", "at least 16"]),
+    "empty data": (["--data.test_images=0"], ["no test images"]),
+    "limit": (["--data.limit=0"], ["limit=0", "at least 1"]),
+    "inference mode": (["--trainer.inference_mode=true"], ["inference_mode=False", "Remove"]),
+    "unwritable": (["--runs=/proc/nothing"], ["/proc/nothing", "--runs"]),
+    "network of another task": (["--task.model=zoo:scenes-classification"], ["classes, h, w"]),
+    "denoiser as task": (["--task.model=zoo:scenes-ddpm"], ["SemanticSegmentation cannot"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_named_before_any_work(in_folder, mistake, capsys):
+    options, words = MISTAKES[mistake]
+    with pytest.raises(SystemExit) as stopped:
+        run_evaluate(in_folder, "seg_scenes.yaml", *options)
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert all(word in message for word in words), message
+    assert "Traceback" not in message
+    assert not list(in_folder.rglob("*.parquet"))
+
+
+def test_missing_data_is_named_with_the_remedy(in_folder, capsys):
+    options = cifar_options(in_folder)
+    for config, more, words in (
+        ("cls_cifar10.yaml", options, "Download cifar-10"),
+        ("seg_camvid.yaml", [], "runs/train"),
+    ):
+        with pytest.raises(SystemExit):
+            run_evaluate(in_folder, config, *more, "--data.root=nowhere")
+        assert words in capsys.readouterr().err
+
+
+def test_the_programs_explain_themselves():
+    environment = {**os.environ, "COLUMNS": "200"}
+    for program, words in (
+        ("evaluate.py", ("--plan", "noise_levels", "attacker_sees")),
+        ("train.py", ("--resume",)),
+    ):
+        command = [sys.executable, str(ROOT / program), "--help"]
+        shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+        assert all(word in shown for word in words)
+
+
+def test_tasks_name_metrics_that_they_compute():
+    for task in (Classification, SemanticSegmentation):
+        names = ("correct", "intersection", "predicted", "labelled")
+        assert task.utility in task.metrics(
+            dict.fromkeys(names, np.ones((2, 3) if task is SemanticSegmentation else 2)), np.ones(2)
+        )
