@@ -166,7 +166,9 @@ def train(arguments: Arguments) -> None:
     options = {**built.trainer.as_dict(), "callbacks": [*(built.trainer.callbacks or []), saver]}
     trainer = Trainer(**options, logger=CSVLogger(folder, name="log"))
     trainer.fit(built.task, built.data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
-    if trainer.is_global_zero:
+    if trainer.global_step < trainer.estimated_stepping_batches:
+        print(f"Stopped at step {trainer.global_step}; go on with --resume=true.")
+    elif trainer.is_global_zero:
         save_self_describing(built.task.model, _network(config), weights)
         print(f"Weights: {weights}")
 

@@ -245,11 +245,13 @@ def test_every_shipped_training_is_tested():
 
 @pytest.mark.parametrize("recipe", TRAININGS)
 def test_training_is_resumed_and_its_file_is_evaluated(in_folder, recipe, capsys):
-    folder = run_train(f"train/{recipe}.yaml", *TINY_SCENES, name="run")
+    folder = run_train(f"train/{recipe}.yaml", *TINY_SCENES, "--trainer.max_time={milliseconds: 1}", steps=3)
+    assert 0 < torch.load(folder / "last.ckpt", weights_only=False)["global_step"] < 3
+    assert not (folder / "model.safetensors").exists()
     with pytest.raises(SystemExit):
-        run_train(f"train/{recipe}.yaml", *TINY_SCENES, name="run")
+        run_train(f"train/{recipe}.yaml", *TINY_SCENES, steps=3)
     assert "--resume=true" in capsys.readouterr().err
-    run_train(f"train/{recipe}.yaml", *TINY_SCENES, "--resume=true", name="run", steps=3)
+    run_train(f"train/{recipe}.yaml", *TINY_SCENES, "--resume=true", steps=3)
     assert torch.load(folder / "last.ckpt", weights_only=False)["global_step"] == 3
     flag = "--protocol.purifier.model" if recipe == "denoiser_scenes" else "--task.model"
     config = "cls_scenes.yaml" if recipe == "cls_scenes" else "seg_scenes.yaml"
