@@ -114,7 +114,7 @@ def evaluate(arguments: Arguments) -> None:
     built.data.test_dataset()  # complains now, not after the work has begun
     config.experiment = config.experiment or _stem(config)
     folder = RunFolder(config.runs / config.experiment / (config.name or _now()))
-    facts = provenance(built.task, protocol)
+    facts = provenance({"task": built.task.model, "purifier": protocol.purifier})
     writer = ResultsWriter(folder, protocol.plan, _with_header(parser.dump(config, skip_none=False), facts))
     callbacks = [*(built.trainer.callbacks or []), protocol, writer, NetworkProgress(protocol)]
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
@@ -124,7 +124,17 @@ def evaluate(arguments: Arguments) -> None:
     trainer.test(built.task, built.data, verbose=False)
     if trainer.is_global_zero:
         project = config.project if config.logger else None
-        finish(writer.folder, built.task, built.data, protocol, facts, config.as_dict(), project, console)
+        finish(
+            folder=writer.folder,
+            task=built.task,
+            data=built.data,
+            conditions=protocol.plan.conditions,
+            seed=protocol.seed,
+            facts=facts,
+            config=config.as_dict(),
+            project=project,
+            console=console,
+        )
 
 
 def _stem(config: Namespace) -> str:

@@ -3,10 +3,12 @@ from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.table import Table
 from torch import Tensor
 
 from dds.attacks import Attack
 from dds.attacks.base import whole
+from dds.attacks.objectives import Purify
 from dds.batch import Batch, View, check_images
 from dds.errors import InputError
 from dds.models.schedule import NoiseLevel
@@ -78,7 +80,7 @@ class AttackAndPurify(Callback):
     def _purifier_calls(self) -> int:
         return self.purifier.network_calls if self.purifier else 0
 
-    def describe(self) -> Any:
+    def describe(self) -> Table:
         """Return the plan as a table."""
         return self.plan.table(self.attacks, self._purifier_calls)
 
@@ -148,7 +150,7 @@ class AttackAndPurify(Callback):
         _check_budget(attacked, image, attack, craft.attack)
         return attacked
 
-    def _seen_through(self, level: NoiseLevel | None) -> Any:
+    def _seen_through(self, level: NoiseLevel | None) -> Purify:
         if level is None:
             return lambda image, streams: image
         purifier = cast(Purifier, self.purifier)

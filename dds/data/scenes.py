@@ -22,6 +22,7 @@ class Scenes(BaseDataModule):
 
     Args:
         size: Height and width in pixels.
+        views: Images of each arrangement, from other sides and in other light; for retrieval.
         train_images: Number of training images.
         val_images: Number of validation images.
         test_images: Number of test images.
@@ -34,6 +35,7 @@ class Scenes(BaseDataModule):
     def __init__(
         self,
         size: int = 64,
+        views: int = 1,
         train_images: int = 12_000,
         val_images: int = 256,
         test_images: int = 1_000,
@@ -45,21 +47,24 @@ class Scenes(BaseDataModule):
         super().__init__(batch_size, limit, subset_seed, num_workers)
         if size < 16:
             raise InputError(f"data.size={size}; expected at least 16 pixels.")
-        self.size = size
+        if views < 1:
+            raise InputError(f"data.views={views}; expected at least 1.")
+        self.size, self.views = size, views
         self.images = {"train": train_images, "val": val_images, "test": test_images}
 
     def load(self, split: Split) -> Dataset[Sample]:
         """Return a split; training and validation images are rendered now, test images when asked for."""
-        arrangements = _FIRST[split] + torch.arange(self.images[split])
+        numbers = torch.arange(self.images[split])
+        arrangements, views = _FIRST[split] + numbers // self.views, numbers % self.views
         if split == "test":
-            return _Lazy(arrangements, self.size)
-        chunks = torch.split(arrangements, _CHUNK)
-        rendered = [_render(chunk, self.size) for chunk in track(chunks, f"Rendering {split} images")]
+            return _Lazy(arrangements, views, self.size)
+        chunks = list(zip(torch.split(arrangements, _CHUNK), torch.split(views, _CHUNK), strict=True))
+        rendered = [_render(*chunk, self.size) for chunk in track(chunks, f"Rendering {split} images")]
         return _Rendered({key: torch.cat([part[key] for part in rendered]) for key in rendered[0]})
 
 
-def _render(arrangement: Tensor, size: int) -> dict[str, Tensor]:
-    return asdict(render(arrangement, torch.zeros_like(arrangement), (size, size)))
+def _render(arrangement: Tensor, view: Tensor, size: int) -> dict[str, Tensor]:
+    return asdict(render(arrangement, view, (size, size)))
 
 
 def _sample(rendered: dict[str, Tensor], position: int) -> Sample:
@@ -81,8 +86,8 @@ class _Rendered(Dataset[Sample]):
 class _Lazy(Dataset[Sample]):
     """Renders what is asked for, so that a few images of many cost little."""
 
-    def __init__(self, arrangements: Tensor, size: int) -> None:
-        self.arrangements, self.size = arrangements, size
+    def __init__(self, arrangements: Tensor, views: Tensor, size: int) -> None:
+        self.arrangements, self.views, self.size = arrangements, views, size
 
     def __len__(self) -> int:
         return len(self.arrangements)
@@ -91,5 +96,5 @@ class _Lazy(Dataset[Sample]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[Sample]:
-        rendered = _render(self.arrangements[indices], self.size)
+        rendered = _render(self.arrangements[indices], self.views[indices], self.size)
         return [_sample(rendered, position) for position in range(len(indices))]

@@ -1,5 +1,4 @@
 from abc import ABC, abstractmethod
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -37,5 +36,3 @@ class Purifier(nn.Module, ABC):
     def extra_repr(self) -> str:
         """Name the cost in `print(purifier)`."""
         return f"network_calls={self.network_calls}"
-
-    __call__: Any

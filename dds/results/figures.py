@@ -1,19 +1,21 @@
 """Pictures of a run, made from its folder alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
+from dds.protocol import CLEAN
 from dds.results.table import defence_name
 
 # Okabe & Ito's colours, told apart by people who see fewer
 COLOURS = ("#009E73", "#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DPI = 200
+_DPI = 150
 
 
 def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path, utility: str) -> list[Path]:
@@ -29,41 +31,76 @@ def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path, utili
         The files written.
     """
     with np.load(examples) as arrays:
-        panels = example_panels(summary, dict(arrays))
-    figures = {"utility": utility_curve(summary, utility), "examples": panels}
-    paths = []
-    for name, figure in figures.items():
-        paths.append(folder / f"{name}.png")
-        figure.savefig(paths[-1], dpi=_DPI)
+        shown = dict(arrays)
+    defences, lines = _defences(summary), _lines(summary)
+    curve, panels = _figure(6.4, 4.0), _figure(1.4 * len(defences) + 1, 2.8 * len(lines) + 0.5)
+    utility_curve(curve, summary, utility)
+    example_panels(panels, summary, shown)
+    overview = _figure(1.4 * len(defences) + 8, 2.8 * len(lines) + 0.5)
+    halves: Any = overview.subfigures(1, 2, width_ratios=[1.4 * len(defences) + 1, 7])
+    left, right = halves
+    example_panels(left, summary, shown)
+    utility_curve(right, summary, utility)
+    figures = {"utility": curve, "examples": panels, "overview": overview}
+    paths = [folder / f"{name}.png" for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
+        figure.savefig(path, dpi=_DPI)
     return paths
 
 
-def utility_curve(summary: Mapping[str, Any], metric: str) -> Figure:
+def utility_curve(figure: FigureBase, summary: Mapping[str, Any], metric: str) -> None:
     """Draw utility against the noise level: one line for the clean images, one for each attack and view."""
-    figure = _figure(6.4, 4.0)
     axes = figure.subplots()
-    entries = summary["conditions"]
-    levels = sorted({entry["t"] for entry in entries if entry["t"] is not None})
-    place = {None: 0, **{t: 1 + rank for rank, t in enumerate(levels)}}
-    lines = list(dict.fromkeys((entry["attack"], entry["attacker_sees"]) for entry in entries))
-    start = _undefended(entries)
-    for colour, (attack, sees) in zip(COLOURS * len(lines), lines, strict=False):
+    entries, defences = summary["conditions"], _defences(summary)
+    place = {name: rank for rank, name in enumerate(defences)}
+    undefended = {e["attack"]: e for e in entries if e["t"] is None and e["attacker_sees"] == "none"}
+    for colour, (attack, sees) in zip(cycle(COLOURS), _lines(summary), strict=False):
         points = [e for e in entries if (e["attack"], e["attacker_sees"]) == (attack, sees)]
-        if sees == "same" and attack in start:
-            points = [start[attack], *points]  # with no defence, the same as no purifier
-        label = "clean" if attack == "clean" else f"{attack}, attacker sees {sees}"
-        _line(axes, [place[e["t"]] for e in points], [e["metrics"][metric] for e in points], colour, label)
-    sigmas = {entry["t"]: entry["sigma"] for entry in entries}
-    labels = ["none", *(f"t={t}\nσ={sigmas[t]:.2f}" for t in levels)]
-    axes.set_xticks(range(len(labels)), labels)
+        if sees == "same" and attack in undefended:
+            points = [undefended[attack], *points]  # with no defence, the same as no purifier
+        points.sort(key=lambda entry: entry["t"] or 0)
+        label = "clean" if attack == CLEAN else f"{attack}, attacker sees {sees}"
+        _line(
+            axes,
+            [place[defence_name(e)] for e in points],
+            [e["metrics"][metric] for e in points],
+            colour,
+            label,
+        )
+    axes.set_xticks(range(len(defences)), [name.replace(" ", "\n") for name in defences])
     axes.set(xlabel="defence: noise level", ylabel=f"{metric} (higher is better)", ylim=(0, None))
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False)
     axes.grid(alpha=0.3)
-    return figure
 
 
-def _undefended(entries: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    return {e["attack"]: e for e in entries if e["t"] is None and e["attacker_sees"] == "none"}
+def example_panels(
+    figure: FigureBase, summary: Mapping[str, Any], examples: Mapping[str, Any], image: int = 0
+) -> None:
+    """Show one image under every condition: what the task sees, and below it what the task says."""
+    defences, lines = _defences(summary), _lines(summary)
+    grid = figure.subplots(2 * len(lines), len(defences), squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for entry in summary["conditions"]:
+        row = 2 * lines.index((entry["attack"], entry["attacker_sees"]))
+        column = defences.index(defence_name(entry))
+        _panel(grid[row, column], grid[row + 1, column], entry["key"], examples, image)
+    for row, (attack, sees) in enumerate(lines):
+        name = CLEAN if attack == CLEAN else f"{attack}\nattacker\nsees {sees}"
+        grid[2 * row, 0].text(-0.1, 0.0, name, transform=grid[2 * row, 0].transAxes, ha="right", va="center")
+    for axes, name in zip(grid[0], defences, strict=True):
+        axes.set_title(name.replace(" ", "\n"), fontsize=10)
+
+
+def _panel(seen: Axes, said: Axes, key: str, examples: Mapping[str, Any], image: int) -> None:
+    seen.imshow(examples[f"shown:{key}"][image], interpolation="nearest")
+    decision = examples[f"decision:{key}"][image]
+    if decision.ndim == 3:
+        said.imshow(decision, interpolation="nearest")
+    else:
+        said.text(
+            0.5, 0.95, str(decision).replace(" (", "\n("), ha="center", va="top", transform=said.transAxes
+        )
 
 
 def _line(axes: Axes, x: list[int], values: list[Any], colour: str, label: str) -> None:
@@ -72,43 +109,13 @@ def _line(axes: Axes, x: list[int], values: list[Any], colour: str, label: str) 
     axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
-def example_panels(summary: Mapping[str, Any], examples: Mapping[str, Any], images: int = 2) -> Figure:
-    """Show images under the clean conditions and the first attack: what the task sees, and what it says."""
-    entries = summary["conditions"]
-    lines = list(dict.fromkeys((entry["attack"], entry["attacker_sees"]) for entry in entries))
-    images = min(images, len(examples["original"]))
-    columns = list(dict.fromkeys(entry["defence"] for entry in entries))
-    rows = [(image, line) for image in range(images) for line in lines]
-    figure = _figure(1.5 * len(columns) + 1.0, 1.5 * 2 * len(rows))
-    grid = figure.subplots(2 * len(rows), len(columns), squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    cells = {(e["attack"], e["attacker_sees"], e["defence"]): e for e in entries}
-    for number, (image, line) in enumerate(rows):
-        for column, defence in enumerate(columns):
-            entry = cells.get((*line, defence))
-            if entry is not None:
-                _panel(grid[2 * number : 2 * number + 2, column], entry, examples, image)
-        _name_row(grid[2 * number, 0], line)
-    for axes, defence in zip(grid[0], columns, strict=True):
-        named = next(entry for entry in entries if entry["defence"] == defence)
-        axes.set_title(defence_name(named).replace(" ", "\n", 1), fontsize=9)
-    return figure
+def _defences(summary: Mapping[str, Any]) -> list[str]:
+    entries = sorted(summary["conditions"], key=lambda entry: entry["t"] or 0)
+    return list(dict.fromkeys(defence_name(entry) for entry in entries))
 
 
-def _panel(pair: Any, entry: Mapping[str, Any], examples: Mapping[str, Any], image: int) -> None:
-    pair[0].imshow(examples[f"shown:{entry['key']}"][image], interpolation="nearest")
-    decision = examples[f"decision:{entry['key']}"][image]
-    if decision.ndim == 3:
-        pair[1].imshow(decision, interpolation="nearest")
-    else:
-        pair[1].text(0.5, 0.9, str(decision), ha="center", va="top", fontsize=8)
-
-
-def _name_row(axes: Axes, line: tuple[str, str]) -> None:
-    attack, sees = line
-    name = "clean" if attack == "clean" else f"{attack}\nsees {sees}"
-    axes.text(-0.12, 0.0, name, transform=axes.transAxes, ha="right", va="center", fontsize=9)
+def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((entry["attack"], entry["attacker_sees"]) for entry in summary["conditions"]))
 
 
 def _figure(width: float, height: float) -> Figure:

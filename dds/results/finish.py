@@ -2,15 +2,15 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from rich.console import Console
 from torch import nn
 
-from dds.callbacks.attack_and_purify import AttackAndPurify
 from dds.data import BaseDataModule
+from dds.protocol import Condition
 from dds.results.figures import draw_figures
 from dds.results.run_folder import RunFolder
 from dds.results.summary import SCHEMA, summarise
@@ -25,7 +25,8 @@ def finish(
     folder: RunFolder,
     task: BaseTask,
     data: BaseDataModule,
-    protocol: AttackAndPurify,
+    conditions: Sequence[Condition],
+    seed: int,
     facts: Mapping[str, Any],
     config: Mapping[str, Any],
     project: str | None,
@@ -37,7 +38,8 @@ def finish(
         folder: The run's folder, with its samples.
         task: The task that was evaluated.
         data: On what.
-        protocol: Under which conditions.
+        conditions: Under which conditions.
+        seed: Seed of the evaluation, and of the bootstrap.
         facts: What `provenance` returned.
         config: The complete configuration.
         project: W&B project; None: do not log there.
@@ -49,9 +51,9 @@ def finish(
         "task": type(task).__name__,
         "data": type(data).__name__,
         "images": len(samples["index"].unique()),
-        "seed": protocol.seed,
+        "seed": seed,
         **facts,
-        "conditions": summarise(type(task), protocol.plan.conditions, samples, votes, protocol.seed),
+        "conditions": summarise(type(task), conditions, samples, votes, seed),
     }
     folder.write_summary(summary)
     figures = draw_figures(summary, folder.examples, folder.figures, task.utility)
@@ -61,9 +63,8 @@ def finish(
     console.print(f"Results: {folder.path}", soft_wrap=True)
 
 
-def provenance(task: BaseTask, protocol: AttackAndPurify) -> dict[str, dict[str, str]]:
-    """Return the versions of what computed and the SHA-256 of the weights that were used."""
-    networks = {"task": task.model, "purifier": protocol.purifier}
+def provenance(networks: Mapping[str, nn.Module | None]) -> dict[str, dict[str, str]]:
+    """Return the versions of what computes and the SHA-256 of the weights of each network."""
     return {
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
         "weights": {name: weights_hash(network) for name, network in networks.items() if network is not None},

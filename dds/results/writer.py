@@ -19,18 +19,18 @@ class ResultsWriter(Callback):
     Args:
         folder: Where the run's files go.
         plan: The conditions and their order.
-        header: The complete configuration, written before the work starts.
+        config: The complete configuration, written before the work starts.
     """
 
-    def __init__(self, folder: RunFolder, plan: Plan, header: str) -> None:
-        self.folder, self.plan, self.header = folder, plan, header
+    def __init__(self, folder: RunFolder, plan: Plan, config: str) -> None:
+        self.folder, self.plan, self.config = folder, plan, config
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Agree on one folder and make it, before any work."""
         self.folder = RunFolder(Path(trainer.strategy.broadcast(str(self.folder.path))))
         if trainer.is_global_zero:
             self.folder.create()
-            self.folder.write_text(self.folder.config, self.header)
+            self.folder.write_text(self.folder.config, self.config)
         trainer.strategy.barrier()
 
     def on_test_batch_end(

@@ -24,6 +24,8 @@ class SemanticSegmentation(BaseTask):
 
     utility = "mIoU"
     score = "iou"
+    classes: int
+    """Number of classes; known from the first forward on."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits `[B, C, H, W]` of images `[B, 3, H, W]` in [0, 1]."""
@@ -34,6 +36,7 @@ class SemanticSegmentation(BaseTask):
             raise InputError(
                 f"the network returns {tuple(logits.shape)}; expected logits [B, classes, h, w]."
             )
+        self.classes = logits.shape[1]
         if self.input_size is None and logits.shape[-2:] == padded.shape[-2:]:
             return logits[..., :height, :width]
         return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
@@ -52,8 +55,7 @@ class SemanticSegmentation(BaseTask):
         return losses.sum((1, 2)) / labelled
 
     def decide(self, output: Tensor) -> Tensor:
-        """Return the likeliest class of each pixel, `[B, H, W]`; the number of classes rides along."""
-        self._classes = output.shape[1]
+        """Return the likeliest class of each pixel, `[B, H, W]`."""
         return output.argmax(1)
 
     def combine(self, decisions: Tensor) -> Tensor:
@@ -70,7 +72,7 @@ class SemanticSegmentation(BaseTask):
         scores = multiclass_stat_scores(
             decision,
             batch["mask"],
-            num_classes=self._classes,
+            num_classes=self.classes,
             average=None,
             multidim_average="samplewise",
             ignore_index=IGNORED,
@@ -112,5 +114,6 @@ class SemanticSegmentation(BaseTask):
 
     def render(self, decision: Tensor, batch: Batch) -> list[Any]:
         """Return the classes as colours, `[H, W, 3]` uint8."""
-        palette = torch.from_numpy(np.array(colormaps["tab20"].colors) * 255).byte()  # type: ignore[attr-defined]
+        pairs = np.array(colormaps["tab20"].colors)  # type: ignore[attr-defined]
+        palette = torch.from_numpy(np.concatenate([pairs[::2], pairs[1::2]]) * 255).byte()
         return list(palette[decision.long() % len(palette)].numpy())

@@ -7,7 +7,7 @@ from dds.data import CamVid
 from dds.errors import InputError
 
 
-def write_camvid(root, images=3, mask_size=(360, 480)):
+def write_camvid(root, images=5, mask_size=(360, 480)):
     random = np.random.default_rng(0)
     for split in ("train", "val"):
         for folder in (split, f"{split}annot"):

@@ -47,12 +47,19 @@ def test_limit_takes_a_fixed_random_subset():
         assert torch.equal(full[index]["image"], image[0])
 
 
+def test_views_show_the_same_arrangement():
+    batch = first_batch(Scenes(views=2, batch_size=4).test_dataloader())
+    assert batch["arrangement"].diff().tolist() == [0, 1, 0]
+    assert not torch.equal(batch["image"][0], batch["image"][1])
+
+
 def test_size_is_a_setting():
     assert first_batch(Scenes(size=32, batch_size=2, limit=2).test_dataloader())["mask"].shape == (2, 32, 32)
 
 
 @pytest.mark.parametrize(
-    "options", [{"limit": 0}, {"batch_size": 0}, {"num_workers": -1}, {"size": 4}, {"test_images": 0}]
+    "options",
+    [{"limit": 0}, {"batch_size": 0}, {"num_workers": -1}, {"size": 4}, {"views": 0}, {"test_images": 0}],
 )
 def test_bad_settings(options):
     with pytest.raises(InputError, match=r"expected at least|found no test images"):
