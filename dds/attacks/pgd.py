@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks.base import Attack, Calls, Value, pixels, whole
+from dds.attacks.gradient import expected_gradient, expected_value, project, unit
 from dds.attacks.objectives import Objective
 from dds.noise import Streams
 
@@ -59,7 +60,7 @@ class PGD(Attack):
         best, best_value = image, image.new_full((len(image),), -torch.inf)
         for restart in range(self.restarts):
             found = self._climb(image, value, streams.child("restart", restart))
-            reached = self._mean_value(found, value, streams.child("choose"))  # (B,)
+            reached = expected_value(found, value, streams.child("choose"), self.eot)  # (B,)
             better = reached > best_value
             best = torch.where(better.reshape(-1, 1, 1, 1), found, best)
             best_value = torch.where(better, reached, best_value)
@@ -68,21 +69,10 @@ class PGD(Attack):
     def _climb(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
         adversarial = self._start(image, streams.child("start")) if self.random_start else image
         for step in range(self.steps):
-            gradient = self._gradient(adversarial, value, streams.child("step", step))
-            adversarial = self._project(adversarial + self.step_size * self._direction(gradient), image)
+            gradient = expected_gradient(adversarial, value, streams.child("step", step), self.eot)
+            moved = adversarial + self.step_size * self._direction(gradient)
+            adversarial = project(moved, image, self.eps, self.norm)
         return adversarial
-
-    def _gradient(self, adversarial: Tensor, value: Value, streams: Streams) -> Tensor:
-        leaf = adversarial.detach().requires_grad_()
-        gradient = torch.zeros_like(leaf)
-        for draw in range(self.eot):
-            gradient += torch.autograd.grad(value(leaf, streams.child("eot", draw)).sum(), leaf)[0]
-        return gradient
-
-    @torch.no_grad()
-    def _mean_value(self, adversarial: Tensor, value: Value, streams: Streams) -> Tensor:
-        draws = [value(adversarial, streams.child("eot", draw)) for draw in range(self.eot)]
-        return torch.stack(draws).mean(0)
 
     def _start(self, image: Tensor, streams: Streams) -> Tensor:
         if self.norm == "linf":
@@ -90,26 +80,8 @@ class PGD(Attack):
         else:  # a random direction, and a radius that makes the ball uniform
             size = image[0].numel()
             radius = streams.child("radius").uniform(image[:, :1, :1, :1]) ** (1 / size)
-            offset = _unit(streams.normal(image)) * radius * self.eps
+            offset = unit(streams.normal(image)) * radius * self.eps
         return (image + offset).clamp(0, 1)
 
     def _direction(self, gradient: Tensor) -> Tensor:
-        return gradient.sign() if self.norm == "linf" else _unit(gradient)
-
-    def _project(self, adversarial: Tensor, image: Tensor) -> Tensor:
-        offset = adversarial.clamp(0, 1) - image
-        if self.norm == "linf":
-            offset = offset.clamp(-self.eps, self.eps)
-        else:
-            offset = offset * (self.eps / _length(offset).clamp(min=self.eps or 1.0))
-        return (image + offset).clamp(0, 1)
-
-
-def _length(vector: Tensor) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(vector, dim=(1, 2, 3), keepdim=True)
-    return norms
-
-
-def _unit(vector: Tensor) -> Tensor:
-    length = _length(vector)
-    return torch.where(length > 0, vector / length, 0.0)
+        return gradient.sign() if self.norm == "linf" else unit(gradient)
