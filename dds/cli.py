@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,21 @@ from dds.tasks import BaseTask
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # its advertisements
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own, against newer torch
+
+EVALUATION_OPTIONS = {
+    "accelerator",
+    "benchmark",
+    "callbacks",
+    "deterministic",
+    "devices",
+    "inference_mode",
+    "num_nodes",
+    "plugins",
+    "precision",
+    "profiler",
+    "strategy",
+}
+"""What of Lightning's trainer matters to an evaluation."""
 
 Arguments = list[str] | None
 """Command-line arguments; None: those of the process."""
@@ -92,7 +108,8 @@ def evaluate(arguments: Arguments) -> None:
     parser.add_subclass_arguments(BaseTask, "task", required=True, help="The task and its network.")
     parser.add_subclass_arguments(BaseDataModule, "data", required=True, help="The images.")
     parser.add_class_arguments(AttackAndPurify, "protocol")
-    parser.add_class_arguments(Trainer, "trainer", skip={"logger"}, instantiate=False, sub_configs=True)
+    skipped = set(signature(Trainer).parameters) - EVALUATION_OPTIONS
+    parser.add_class_arguments(Trainer, "trainer", skip=skipped, instantiate=False, sub_configs=True)
     parser.set_defaults({"trainer.inference_mode": False})  # attacks need gradients
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="Folder of all runs.")
     parser.add_argument(
