@@ -1,6 +1,8 @@
 from dds.attacks.base import Attack
+from dds.attacks.feature_distance import FeatureDistance
 from dds.attacks.mi_fgsm import MIFGSM
 from dds.attacks.objectives import Objective, TaskLoss
 from dds.attacks.pgd import PGD
+from dds.attacks.purified_distance import PurifiedDistance
 
-__all__ = ["MIFGSM", "PGD", "Attack", "Objective", "TaskLoss"]
+__all__ = ["MIFGSM", "PGD", "Attack", "FeatureDistance", "Objective", "PurifiedDistance", "TaskLoss"]

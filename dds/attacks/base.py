@@ -1,30 +1,11 @@
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 
 from torch import Tensor
 
-from dds.attacks.objectives import Objective, TaskLoss
+from dds.attacks.objectives import Calls, Objective, TaskLoss, Value
 from dds.errors import InputError
 from dds.noise import Streams
-
-Value = Callable[[Tensor, Streams], Tensor]
-"""From images `[B, 3, H, W]` and the streams of a noise draw to one value an image, `[B]`."""
-
-
-@dataclass(frozen=True)
-class Calls:
-    """How often something calls a network, for one image."""
-
-    forward: int = 0
-    backward: int = 0
-
-    def __add__(self, other: "Calls") -> "Calls":
-        return Calls(self.forward + other.forward, self.backward + other.backward)
-
-    def __mul__(self, times: int) -> "Calls":
-        return Calls(self.forward * times, self.backward * times)
 
 
 class Attack(ABC):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dds.attacks.base import Value
+from dds.attacks.objectives import Value
 from dds.noise import Streams
 
 

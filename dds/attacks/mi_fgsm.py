@@ -1,9 +1,9 @@
 import torch
 from torch import Tensor
 
-from dds.attacks.base import Attack, Calls, Value, pixels, whole
+from dds.attacks.base import Attack, pixels, whole
 from dds.attacks.gradient import expected_gradient, project
-from dds.attacks.objectives import Objective
+from dds.attacks.objectives import Calls, Objective, Value
 from dds.noise import Streams
 
 

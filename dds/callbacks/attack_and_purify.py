@@ -13,7 +13,7 @@ from dds.batch import Batch, View, check_images
 from dds.errors import InputError
 from dds.models.schedule import NoiseLevel
 from dds.noise import Streams
-from dds.protocol import CLEAN, Cost, Craft, Plan, list_conditions
+from dds.protocol import CLEAN, Condition, Cost, Craft, Plan, list_conditions
 from dds.purifiers import Purifier
 from dds.tasks import BaseTask
 
@@ -55,9 +55,13 @@ class AttackAndPurify(Callback):
         views = [self._view(given) for given in attacker_sees]
         if self.attacks and not views:
             raise InputError("attacker_sees is empty; expected some of none, same, a noise level.")
-        distinct = list(dict.fromkeys(levels))
-        self.plan = Plan.of(list_conditions(self.attacks, views, distinct, self.draws))
+        conditions = list_conditions(self.attacks, views, list(dict.fromkeys(levels)), self.draws)
+        self.plan = Plan.of(condition for condition in conditions if self._makes_sense(condition))
         self.at_work = ""
+
+    def _makes_sense(self, condition: Condition) -> bool:
+        attack = self.attacks.get(condition.attack)
+        return attack is None or condition.through is not None or not attack.objective.needs_purifier
 
     def _level(self, given: int | dict[str, float]) -> NoiseLevel:
         if self.purifier is None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
-from dds.attacks.base import Attack, Calls
+from dds.attacks.base import Attack
+from dds.attacks.objectives import Calls
 from dds.models.schedule import NoiseLevel
 from dds.protocol.conditions import CLEAN, Condition
 
@@ -96,8 +97,9 @@ def craft_cost(craft: Craft, attacks: Mapping[str, Attack], purifier_calls: int)
     """Count the network calls of making one image."""
     if craft.attack == CLEAN:
         return Cost()
-    calls = attacks[craft.attack].calls
-    return Cost(calls, calls * purifier_calls if craft.through else NO_CALLS)
+    attack = attacks[craft.attack]
+    purifications = attack.objective.purifier_calls(attack.calls) if craft.through else NO_CALLS
+    return Cost(attack.objective.task_calls(attack.calls), purifications * purifier_calls)
 
 
 def _show(calls: Calls) -> str:

@@ -3,8 +3,8 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
 from lightning.pytorch import Callback, Trainer
 
-from dds.attacks import PGD, Attack
-from dds.attacks.base import Calls
+from dds.attacks import PGD, Attack, FeatureDistance, PurifiedDistance
+from dds.attacks.objectives import Calls
 from dds.callbacks import AttackAndPurify
 from dds.data.base import BaseDataModule
 from dds.errors import InputError
@@ -271,6 +271,24 @@ def test_labels_that_the_network_does_not_know():
 def test_bad_protocols(options, words):
     with pytest.raises(InputError, match=words):
         protocol(**options)
+
+
+def test_an_attack_on_the_purifier_needs_to_see_one():
+    attacks = {"diffusion": PGD(steps=2, objective=PurifiedDistance()), "pgd": PGD(steps=2)}
+    callback = protocol(attacks=attacks, noise_levels=[10], attacker_sees=["none", "same", 145])
+    keys = [condition.key for condition in callback.plan.conditions if condition.attack == "diffusion"]
+    assert keys == ["diffusion/same/t10", "diffusion/t145/t0", "diffusion/t145/t10"]
+
+
+@pytest.mark.parametrize("objective", [PurifiedDistance(), FeatureDistance("network.body.1")])
+def test_other_objectives_make_exactly_the_calls_that_the_plan_shows(objective):
+    network, denoiser = Collector(TinyClassifier()), Collector(TinyNoiseNetwork())
+    attacks = {"a": PGD(steps=2, eot=2, objective=objective)}
+    callback = protocol(denoiser, attacks=attacks, attacker_sees=["same"])
+    trainer(callback).test(Classification(network), Arrays(batch_size=4), verbose=False)
+    cost = callback.cost
+    assert (len(network.seen) - 1, network.backward) == (cost.task.forward, cost.task.backward)
+    assert (len(denoiser.seen) - 1, denoiser.backward) == (cost.purifier.forward, cost.purifier.backward)
 
 
 def test_without_a_purifier_only_the_bare_task_is_attacked():

@@ -1,7 +1,7 @@
 import pytest
 
 from dds.attacks import PGD
-from dds.attacks.base import Calls
+from dds.attacks.objectives import Calls
 from dds.models.schedule import NoiseLevel
 from dds.protocol import Plan, list_conditions
 

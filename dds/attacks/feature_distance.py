@@ -1,0 +1,74 @@
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, Value
+from dds.batch import Batch
+from dds.errors import InputError
+from dds.noise import Streams
+
+
+class FeatureDistance(Objective):
+    """Drive the features of the seen image away from those of the clean image; needs no label.
+
+    At the clean image itself the gradient is zero: without a purifier, use an optimiser with a random start.
+
+    Args:
+        layer: Name of a layer inside the task's network, e.g. `encoder.model.layer4` or `norm`
+            (`[name for name, _ in model.named_modules()]` lists them).
+        distance: `cosine`: minus the cosine similarity; `l2`: the squared distance, a mean over features.
+        pooled: Compare the mean over positions instead of each position; meaningful also where an attack
+            moves pixels (SIA). `[B, N, D]` is pooled over N, `[B, D, H, W]` over H and W.
+    """
+
+    def __init__(
+        self, layer: str, distance: Literal["cosine", "l2"] = "cosine", pooled: bool = False
+    ) -> None:
+        self.layer, self.distance, self.pooled = layer, distance, pooled
+
+    def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
+        """Return the distance to the features of the clean image without a purifier."""
+        layer = self._find(task.model)
+        with torch.no_grad():
+            clean = self._features(task, layer, batch["image"])
+
+        def value(image: Tensor, streams: Streams) -> Tensor:
+            seen = self._features(task, layer, purify(image, streams))
+            if self.distance == "cosine":
+                return -F.cosine_similarity(seen, clean, dim=1)
+            return (seen - clean).square().mean(1)
+
+        return value
+
+    def task_calls(self, evaluations: Calls) -> Calls:
+        """The features of the clean image take one more forward."""
+        return evaluations + Calls(forward=1)
+
+    def _find(self, model: nn.Module) -> nn.Module:
+        layers: dict[str, nn.Module] = dict(model.named_modules())
+        if self.layer not in layers:
+            few = ", ".join(list(layers)[1:9])
+            raise InputError(f"{type(model).__name__} has no layer {self.layer!r}; it has {few}, ...")
+        return layers[self.layer]
+
+    def _features(self, task: AttackedTask, layer: nn.Module, image: Tensor) -> Tensor:
+        caught: list[Tensor] = []
+
+        def catch(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            caught.append(output)
+
+        handle = layer.register_forward_hook(catch)
+        try:
+            task(image)
+        finally:
+            handle.remove()
+        return self._flatten(caught[-1])  # (B, features)
+
+    def _flatten(self, features: Tensor) -> Tensor:
+        if self.pooled and features.ndim == 4:
+            features = features.mean((2, 3))
+        elif self.pooled and features.ndim == 3:
+            features = features.mean(1)
+        return features.flatten(1)

@@ -1,0 +1,83 @@
+import pytest
+import torch
+from conftest import TinyClassifier, TinyNoiseNetwork
+
+from dds.attacks import PGD, FeatureDistance, PurifiedDistance, TaskLoss
+from dds.errors import InputError
+from dds.noise import Streams
+from dds.purifiers import DiffusionDenoiser
+from dds.tasks import Classification
+
+STREAMS = Streams(0, (0, 1, 2, 3))
+
+
+@pytest.fixture
+def task():
+    return Classification(TinyClassifier()).requires_grad_(False)
+
+
+@pytest.fixture
+def batch(images):
+    return {"image": images, "label": torch.tensor([0, 1, 2, 3])}
+
+
+@pytest.fixture
+def purify():
+    purifier = DiffusionDenoiser(TinyNoiseNetwork())
+    return lambda image, streams: purifier(image, purifier.level(50), streams)
+
+
+def bare(image, streams):
+    return image
+
+
+def test_task_loss_is_the_loss_of_what_the_attacker_sees(task, batch, purify, images):
+    value = TaskLoss().bind(task, batch, purify)
+    seen = task(purify(images, STREAMS))
+    expected = torch.nn.functional.cross_entropy(seen, batch["label"], reduction="none")
+    assert torch.allclose(value(images, STREAMS), expected)
+
+
+def test_purified_distance_by_its_formula(task, batch, purify, images):
+    value = PurifiedDistance().bind(task, batch, purify)
+    moved = (images + 0.1).clamp(0, 1)
+    purified, reference = purify(moved, STREAMS), purify(images, STREAMS)
+    expected = ((purified - reference) ** 2).flatten(1).mean(1)
+    assert torch.allclose(value(moved, STREAMS), expected)
+
+
+def test_purified_distance_grows_on_noise_that_the_attack_did_not_see(task, batch, purify, images):
+    value = PurifiedDistance().bind(task, batch, purify)
+    assert (value(images, STREAMS) == 0).all()
+    adversarial = PGD(steps=10, eot=2)(images, value, STREAMS)
+    fresh = STREAMS.child("fresh")
+    clean = purify(images, fresh)
+    far = (purify(adversarial, fresh) - clean).square().mean()
+    random = (images + (2 * fresh.uniform(images) - 1) * 8 / 255).clamp(0, 1)
+    assert far > 1.5 * (purify(random, fresh) - clean).square().mean() > 0
+
+
+@pytest.mark.parametrize(("distance", "at_clean"), [("cosine", -1.0), ("l2", 0.0)])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_feature_distance_is_least_at_the_clean_image(task, batch, images, distance, at_clean, pooled):
+    value = FeatureDistance("body.1", distance, pooled).bind(task, batch, bare)
+    assert value(images, STREAMS).tolist() == pytest.approx([at_clean] * 4, abs=1e-6)
+    adversarial = PGD(steps=5)(images, value, STREAMS)
+    assert (value(adversarial, STREAMS) > at_clean + 1e-4).all()
+
+
+def test_feature_distance_by_its_formula(task, batch, images):
+    value = FeatureDistance("body.1", "l2", pooled=True).bind(task, batch, bare)
+    moved = (images + 0.1).clamp(0, 1)
+    features = [task.model.body[:2](image).mean((2, 3)) for image in (moved, images)]
+    assert torch.allclose(value(moved, STREAMS), (features[0] - features[1]).square().mean(1))
+
+
+def test_unknown_layer_lists_some(task, batch):
+    with pytest.raises(InputError, match=r"no layer 'head'; it has body, body\.0"):
+        FeatureDistance("head").bind(task, batch, bare)
+
+
+def test_no_hook_is_left(task, batch, images):
+    FeatureDistance("body.1").bind(task, batch, bare)(images, STREAMS)
+    assert not task.model.body[1]._forward_hooks
