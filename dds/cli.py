@@ -20,7 +20,16 @@ from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.models.weights import save_self_describing
-from dds.results import ResultsWriter, RunFolder, finish, provenance
+from dds.results import (
+    SCHEMA,
+    ResultsWriter,
+    RunFolder,
+    draw_figures,
+    log_to_wandb,
+    provenance,
+    summarise,
+    summary_table,
+)
 from dds.tasks import BaseTask
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # its advertisements
@@ -104,6 +113,33 @@ def _parser(description: str) -> ArgumentParser:
 @_plainly
 def evaluate(arguments: Arguments) -> None:
     """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`."""
+    parser = _evaluation_parser()
+    config = parser.parse_args(arguments)
+    config.experiment = config.experiment or _stem(config)
+    built = parser.instantiate(config)
+    console = Console()
+    if config.plan:
+        console.print(built.protocol.describe())
+        return
+    folder = _run_folder(config)
+    facts = provenance({"task": built.task.model, "purifier": built.protocol.purifier})
+    text = _with_header(parser.dump(config, skip_none=False), facts)
+    if config.resume:
+        folder.check_same_work(text)
+        built.data.finished = folder.finished_images()
+    if len(built.data.test_dataset()):  # complains about data now, not after the work has begun
+        writer = ResultsWriter(folder, text)
+        trainer = _evaluation_trainer(built, writer)
+        if trainer.is_global_zero:
+            console.print(built.protocol.describe())
+        trainer.test(built.task, built.data, verbose=False)
+        if not trainer.is_global_zero:
+            return
+        folder = writer.folder
+    _finish(config, built, folder, facts, console)
+
+
+def _evaluation_parser() -> ArgumentParser:
     parser = _parser("Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml")
     parser.add_subclass_arguments(BaseTask, "task", required=True, help="The task and its network.")
     parser.add_subclass_arguments(BaseDataModule, "data", required=True, help="The images.")
@@ -111,55 +147,64 @@ def evaluate(arguments: Arguments) -> None:
     skipped = set(signature(Trainer).parameters) - EVALUATION_OPTIONS
     parser.add_class_arguments(Trainer, "trainer", skip=skipped, instantiate=False, sub_configs=True)
     parser.set_defaults({"trainer.inference_mode": False})  # attacks need gradients
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="Folder of all runs.")
-    parser.add_argument(
-        "--experiment", type=str | None, help="Folder of like runs; default: the config's name."
+    add = parser.add_argument
+    add("--runs", type=Path, default=Path("runs"), help="Folder of all runs.")
+    add("--experiment", type=str | None, help="Folder of like runs; default: the config's name.")
+    add(
+        "--name",
+        type=str | None,
+        help="Name of the run; default: the time, or with --resume the newest.",
     )
-    parser.add_argument("--name", type=str | None, help="Name of this run; default: the time.")
-    parser.add_argument(
-        "--logger", type=bool, default=True, help="Log to Weights & Biases (offline without a key)."
-    )
-    parser.add_argument("--project", default="dds", help="Weights & Biases project.")
-    parser.add_argument("--plan", action="store_true", help="Show the conditions and their cost, and stop.")
-    config = parser.parse_args(arguments)
-    built = parser.instantiate(config)
-    protocol: AttackAndPurify = built.protocol
-    console = Console()
-    if config.plan:
-        console.print(protocol.describe())
-        return
-    built.data.test_dataset()  # complains now, not after the work has begun
-    config.experiment = config.experiment or _stem(config)
-    folder = RunFolder(config.runs / config.experiment / (config.name or _now()))
-    facts = provenance({"task": built.task.model, "purifier": protocol.purifier})
-    writer = ResultsWriter(folder, protocol.plan, _with_header(parser.dump(config, skip_none=False), facts))
-    callbacks = [*(built.trainer.callbacks or []), protocol, writer, NetworkProgress(protocol)]
+    add("--resume", action="store_true", help="Go on with an interrupted run; what it measured is kept.")
+    add("--logger", type=bool, default=True, help="Log to Weights & Biases (offline without a key).")
+    add("--project", default="dds", help="Weights & Biases project.")
+    add("--plan", action="store_true", help="Show the conditions and their cost, and stop.")
+    return parser
+
+
+def _run_folder(config: Namespace) -> RunFolder:
+    experiment = config.runs / config.experiment
+    if config.name or not config.resume:
+        return RunFolder(experiment / (config.name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
+    runs = sorted(experiment.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise InputError(f"there is no run in {experiment} to go on with. Leave --resume out.")
+    return RunFolder(runs[-1].parent)
+
+
+def _evaluation_trainer(built: Namespace, writer: ResultsWriter) -> Trainer:
+    callbacks = [*(built.trainer.callbacks or []), built.protocol, writer, NetworkProgress(built.protocol)]
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    trainer = Trainer(**{**built.trainer.as_dict(), **quiet, "callbacks": callbacks})
-    if trainer.is_global_zero:
-        console.print(protocol.describe())
-    trainer.test(built.task, built.data, verbose=False)
-    if trainer.is_global_zero:
-        project = config.project if config.logger else None
-        finish(
-            folder=writer.folder,
-            task=built.task,
-            data=built.data,
-            conditions=protocol.plan.conditions,
-            seed=protocol.seed,
-            facts=facts,
-            config=config.as_dict(),
-            project=project,
-            console=console,
-        )
+    return Trainer(**{**built.trainer.as_dict(), **quiet, "callbacks": callbacks})
+
+
+def _finish(
+    config: Namespace, built: Namespace, folder: RunFolder, facts: dict[str, Any], console: Console
+) -> None:
+    """Turn what was measured into everything that people read."""
+    conditions, task, seed = built.protocol.plan.conditions, built.task, built.protocol.seed
+    folder.merge([condition.key for condition in conditions])
+    samples, votes = folder.read_tables()
+    summary = {
+        "schema": SCHEMA,
+        "task": type(task).__name__,
+        "data": type(built.data).__name__,
+        "images": len(samples["index"].unique()),
+        "seed": seed,
+        **facts,
+        "conditions": summarise(type(task), conditions, samples, votes, seed),
+    }
+    folder.write_summary(summary)
+    figures = draw_figures(summary, folder.examples, folder.figures, task.utility)
+    console.print(summary_table(summary, task.utility))
+    if config.logger:
+        line = log_to_wandb(folder, summary, {**config.as_dict(), **facts}, figures, config.project)
+        console.print(line, soft_wrap=True)
+    console.print(f"Results: {folder.path}", soft_wrap=True)
 
 
 def _stem(config: Namespace) -> str:
     return Path(str(config.config[-1])).stem if config.config else "run"
-
-
-def _now() -> str:
-    return datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
 def _with_header(config: str, facts: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from data.test_cifar10 import write_npz
 
 from dds.cli import CONFIGS, evaluate, train
 from dds.models.cifar10 import CifarDenoiser, CifarResNet
+from dds.results import ResultsWriter
 from dds.tasks import Classification, SemanticSegmentation
 
 ROOT = CONFIGS.parent
@@ -158,6 +159,46 @@ def test_a_run_is_repeated_from_its_own_config(in_folder):
     other = run_evaluate(in_folder, "cls_scenes.yaml", "--protocol.seed=6", name="other")
     psnr = [pd.read_parquet(f / "samples.parquet").psnr for f in (first, other)]
     assert not psnr[0].equals(psnr[1])
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(in_folder, monkeypatch, capsys):
+    """Stopped after the first batch of two; the second command measures the third image alone."""
+    whole = run_evaluate(in_folder, "cls_scenes.yaml", name="whole")
+    kept = ResultsWriter.on_test_batch_end
+
+    def stop_after_the_first(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
+        if batch_idx == 1:
+            raise RuntimeError("power cut")
+        kept(self, trainer, pl_module, outputs, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultsWriter, "on_test_batch_end", stop_after_the_first)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run_evaluate(in_folder, "cls_scenes.yaml", name="cut")
+    (in_folder / "cls_scenes" / "cut" / "parts" / "000000009.17.partial").write_bytes(b"half a part")
+    measured = []
+    monkeypatch.setattr(
+        ResultsWriter,
+        "on_test_batch_end",
+        lambda self, *arguments: (measured.append(arguments[3]["index"].tolist()), kept(self, *arguments)),
+    )
+    with pytest.raises(SystemExit):
+        run_evaluate(in_folder, "cls_scenes.yaml", "--protocol.draws=3", "--resume", name="cut")
+    assert "draws: 3" in capsys.readouterr().err
+    cut = run_evaluate(in_folder, "cls_scenes.yaml", "--resume", name="cut")
+    assert [len(batch) for batch in measured] == [1]
+    files = [sorted(path.name for path in folder.rglob("*") if path.is_file()) for folder in (whole, cut)]
+    assert files[0] == files[1]
+    pd.testing.assert_frame_equal(*(pd.read_parquet(folder / "samples.parquet") for folder in (whole, cut)))
+    assert run_evaluate(in_folder, "cls_scenes.yaml", "--resume", name="cut").is_dir()  # nothing left to do
+    assert len(measured) == 1
+
+
+def test_nothing_to_go_on_with(in_folder, capsys):
+    for options in (["--resume"], ["--resume", "--name=never"]):
+        with pytest.raises(SystemExit):
+            evaluate(["--config", "cls_scenes.yaml", f"--runs={in_folder}", *options])
+        assert "Leave --resume out" in capsys.readouterr().err
 
 
 def test_config_is_found_from_anywhere_and_plan_runs_nothing(in_folder, capsys):

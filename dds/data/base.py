@@ -50,6 +50,8 @@ class BaseDataModule(LightningDataModule, ABC):
                 raise InputError(f"data.{name}={value}; expected at least {least}.")
         self.batch_size, self.limit, self.subset_seed = batch_size, limit, subset_seed
         self.num_workers = num_workers
+        self.finished: set[int] = set()
+        """Indices of test images that need not be measured again."""
 
     @abstractmethod
     def load(self, split: Split) -> Dataset[Sample]:
@@ -59,13 +61,14 @@ class BaseDataModule(LightningDataModule, ABC):
             InputError: If the data is not where it should be; the message says what to download.
         """
 
-    def test_dataset(self) -> Dataset[Sample]:
-        """Return the test images of this run, after `limit`, each with its index in the whole split."""
+    def test_dataset(self) -> Subset[Sample]:
+        """Return the test images that this run has yet to measure, each with its index in the whole split."""
         dataset = _Indexed(self._open("test"))
-        if self.limit is None or self.limit >= len(dataset):
-            return dataset
-        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(self.subset_seed))
-        return Subset(dataset, sorted(order[: self.limit].tolist()))
+        order = torch.arange(len(dataset))
+        if self.limit is not None and self.limit < len(dataset):
+            generator = torch.Generator().manual_seed(self.subset_seed)
+            order = torch.randperm(len(dataset), generator=generator)[: self.limit].sort().values
+        return Subset(dataset, [index for index in order.tolist() if index not in self.finished])
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled training batches of equal size."""

@@ -1,5 +1,18 @@
-from dds.results.finish import finish, provenance
+from dds.results.figures import draw_figures
+from dds.results.provenance import provenance
 from dds.results.run_folder import RunFolder
+from dds.results.summary import SCHEMA, summarise
+from dds.results.table import summary_table
+from dds.results.wandb_log import log_to_wandb
 from dds.results.writer import ResultsWriter
 
-__all__ = ["ResultsWriter", "RunFolder", "finish", "provenance"]
+__all__ = [
+    "SCHEMA",
+    "ResultsWriter",
+    "RunFolder",
+    "draw_figures",
+    "log_to_wandb",
+    "provenance",
+    "summarise",
+    "summary_table",
+]

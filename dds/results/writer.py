@@ -5,25 +5,23 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dds.batch import EXAMPLES, Record
-from dds.protocol import Plan
 from dds.results.run_folder import RunFolder
 from dds.results.samples import records_to_table, write_parquet
 from dds.tasks import BaseTask
 
 
 class ResultsWriter(Callback):
-    """Writes what the task measures, batch by batch, and joins it at the end.
+    """Writes what the task measures, batch by batch.
 
-    Every process writes its own parts; the first one does everything that is single.
+    Every process writes its own parts, each whole or not at all; the first one does what is single.
 
     Args:
         folder: Where the run's files go.
-        plan: The conditions and their order.
         config: The complete configuration, written before the work starts.
     """
 
-    def __init__(self, folder: RunFolder, plan: Plan, config: str) -> None:
-        self.folder, self.plan, self.config = folder, plan, config
+    def __init__(self, folder: RunFolder, config: str) -> None:
+        self.folder, self.config = folder, config
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Agree on one folder and make it, before any work."""
@@ -44,10 +42,10 @@ class ResultsWriter(Callback):
     ) -> None:
         """Write the batch's rows, and from the first batch the examples for the figures."""
         records = cast(list[Record], outputs["records"])
-        part = self.folder.parts / f"{trainer.global_rank:04d}-{batch_idx:06d}.parquet"
+        part = self.folder.parts / f"{batch['index'][0]:09d}.parquet"  # no other part has this image
         write_parquet(records_to_table(records, batch["index"]), part)
-        if trainer.is_global_zero and batch_idx == 0:
-            np.savez_compressed(self.folder.examples, **_examples(cast(BaseTask, pl_module), records, batch))
+        if trainer.is_global_zero and not self.folder.examples.exists():
+            self.folder.write_examples(_examples(cast(BaseTask, pl_module), records, batch))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave no folder behind when nothing was measured."""
@@ -55,10 +53,8 @@ class ResultsWriter(Callback):
             self.folder.discard_if_unused()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Join the parts of all processes."""
+        """Wait until all processes have written."""
         trainer.strategy.barrier()
-        if trainer.is_global_zero:
-            self.folder.merge([condition.key for condition in self.plan.conditions])
 
 
 def _examples(task: BaseTask, records: list[Record], batch: Any) -> dict[str, Any]:
