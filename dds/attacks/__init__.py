@@ -4,5 +4,15 @@ from dds.attacks.mi_fgsm import MIFGSM
 from dds.attacks.objectives import Objective, TaskLoss
 from dds.attacks.pgd import PGD
 from dds.attacks.purified_distance import PurifiedDistance
+from dds.attacks.sia import SIA
 
-__all__ = ["MIFGSM", "PGD", "Attack", "FeatureDistance", "Objective", "PurifiedDistance", "TaskLoss"]
+__all__ = [
+    "MIFGSM",
+    "PGD",
+    "SIA",
+    "Attack",
+    "FeatureDistance",
+    "Objective",
+    "PurifiedDistance",
+    "TaskLoss",
+]
