@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,10 +26,7 @@ class CamVid(BaseDataModule):
         root: Folder that holds `train`, `trainannot`, `val`, `valannot`.
         size: `[height, width]` that images and masks are resized to.
         test_split: The folder that is evaluated on, `val` or `test`.
-        batch_size: Images in a batch, on each process.
-        limit: Use only so many test images, a random subset that `subset_seed` fixes; default all.
-        subset_seed: Seed of that subset.
-        num_workers: Processes that read images, on each process.
+        **options: Those of `BaseDataModule`.
     """
 
     def __init__(
@@ -36,12 +34,9 @@ class CamVid(BaseDataModule):
         root: str = "data/CamVid",
         size: tuple[int, int] = (96, 128),
         test_split: str = "val",
-        batch_size: int = 16,
-        limit: int | None = None,
-        subset_seed: int = 0,
-        num_workers: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(batch_size, limit, subset_seed, num_workers)
+        super().__init__(**options)
         self.root, self.size, self.test_split = Path(root).expanduser(), size, test_split
 
     def load(self, split: Split) -> Dataset[Sample]:

@@ -26,22 +26,16 @@ class Cifar10(BaseDataModule):
     Args:
         root: Folder that holds `cifar-10-batches-py`, or an `.npz` file, which then serves every split.
         download: Fetch the official archive if it is not there.
-        batch_size: Images in a batch, on each process.
-        limit: Use only so many test images, a random subset that `subset_seed` fixes; default all.
-        subset_seed: Seed of that subset.
-        num_workers: Processes that hand out images, on each process.
+        **options: Those of `BaseDataModule`.
     """
 
     def __init__(
         self,
         root: str = "data",
         download: bool = False,
-        batch_size: int = 32,
-        limit: int | None = None,
-        subset_seed: int = 0,
-        num_workers: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(batch_size, limit, subset_seed, num_workers)
+        super().__init__(**options)
         self.root, self.download = Path(root).expanduser(), download
 
     def load(self, split: Split) -> Dataset[Sample]:

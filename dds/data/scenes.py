@@ -1,4 +1,5 @@
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from rich.progress import track
@@ -26,10 +27,7 @@ class Scenes(BaseDataModule):
         train_images: Number of training images.
         val_images: Number of validation images.
         test_images: Number of test images.
-        batch_size: Images in a batch, on each process.
-        limit: Use only so many test images, a random subset that `subset_seed` fixes; default all.
-        subset_seed: Seed of that subset.
-        num_workers: Processes that hand out images; the images are rendered beforehand.
+        **options: Those of `BaseDataModule`.
     """
 
     def __init__(
@@ -39,12 +37,9 @@ class Scenes(BaseDataModule):
         train_images: int = 12_000,
         val_images: int = 256,
         test_images: int = 1_000,
-        batch_size: int = 32,
-        limit: int | None = None,
-        subset_seed: int = 0,
-        num_workers: int = 0,
+        **options: Any,
     ) -> None:
-        super().__init__(batch_size, limit, subset_seed, num_workers)
+        super().__init__(**options)
         if size < 16:
             raise InputError(f"data.size={size}; expected at least 16 pixels.")
         if views < 1:
