@@ -198,8 +198,7 @@ def _finish(
     figures = draw_figures(summary, folder.examples, folder.figures, task.utility)
     console.print(summary_table(summary, task.utility))
     if config.logger:
-        line = log_to_wandb(folder, summary, {**config.as_dict(), **facts}, figures, config.project)
-        console.print(line, soft_wrap=True)
+        console.print(log_to_wandb(folder, summary, figures, config.project), soft_wrap=True)
     console.print(f"Results: {folder.path}", soft_wrap=True)
 
 

@@ -8,17 +8,14 @@ from typing import Any
 from urllib.parse import urlparse
 
 import wandb
+import yaml
 
 from dds.results.run_folder import RunFolder
 
+_PATIENCE = 30  # seconds for W&B to answer; the results are on disk already
 
-def log_to_wandb(
-    folder: RunFolder,
-    summary: Mapping[str, Any],
-    config: Mapping[str, Any],
-    figures: Sequence[Path],
-    project: str,
-) -> str:
+
+def log_to_wandb(folder: RunFolder, summary: Mapping[str, Any], figures: Sequence[Path], project: str) -> str:
     """Send a finished run to W&B, or keep it on disk where there is no key.
 
     `noise_level` is the step of every metric, so that a dashboard's default panels are curves over it.
@@ -26,33 +23,44 @@ def log_to_wandb(
     Args:
         folder: The run's folder; W&B's own files go below it.
         summary: The content of `summary.json`.
-        config: The complete configuration.
         figures: PNG files to attach.
         project: W&B project.
 
     Returns:
         One line for the user: where the run is to be seen.
     """
-    online = _has_key()
-    run = wandb.init(
-        project=project,
-        name=folder.path.name,
-        group=folder.path.parent.name,
-        tags=[summary["task"], summary["data"]],
-        config=dict(config),
-        dir=folder.path,
-        mode="online" if online else "offline",
-        settings=wandb.Settings(silent=True),
-    )
+    run, why_offline = _start(folder, summary, project)
     run.define_metric("noise_level")
     run.define_metric("*", step_metric="noise_level")
     *steps, last = _steps(summary["conditions"])
     for step in steps:
         run.log(step)
     run.log({**last, **{path.stem: wandb.Image(str(path)) for path in figures}})
-    place = run.url if online else f"offline, no key; send it with: wandb sync {Path(run.dir).parent}"
+    place = (
+        f"offline, {why_offline}; send it with: wandb sync {Path(run.dir).parent}" if why_offline else run.url
+    )
     run.finish()
     return f"W&B: {place}"
+
+
+def _start(folder: RunFolder, summary: Mapping[str, Any], project: str) -> tuple[wandb.Run, str]:
+    """Start a run, online if that is possible; also return why it is not."""
+    facts = {name: summary[name] for name in ("versions", "weights")}
+    options: dict[str, Any] = {
+        "project": project,
+        "name": folder.path.name,
+        "group": folder.path.parent.name,
+        "tags": [summary["task"], summary["data"]],
+        "config": {**yaml.safe_load(folder.config.read_text()), **facts},
+        "dir": folder.path,
+        "settings": wandb.Settings(silent=True, init_timeout=_PATIENCE),
+    }
+    if not _has_key():
+        return wandb.init(mode="offline", **options), "no key"
+    try:
+        return wandb.init(mode="online", **options), ""
+    except wandb.Error as error:
+        return wandb.init(mode="offline", **options), f"W&B did not answer ({str(error).splitlines()[0]})"
 
 
 def _steps(conditions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
@@ -73,7 +81,7 @@ def _steps(conditions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
 def _has_key() -> bool:
     if os.environ.get("WANDB_MODE", "online") != "online":
         return False
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    host = urlparse(wandb.Settings().base_url).hostname or ""
     try:
         known = netrc().authenticators(host)
     except (FileNotFoundError, NetrcParseError):
