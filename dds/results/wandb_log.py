@@ -36,11 +36,10 @@ def log_to_wandb(folder: RunFolder, summary: Mapping[str, Any], figures: Sequenc
     for step in steps:
         run.log(step)
     run.log({**last, **{path.stem: wandb.Image(str(path)) for path in figures}})
-    place = (
-        f"offline, {why_offline}; send it with: wandb sync {Path(run.dir).parent}" if why_offline else run.url
-    )
     run.finish()
-    return f"W&B: {place}"
+    if why_offline:
+        return f"W&B: offline, {why_offline}; send it with: wandb sync {Path(run.dir).parent}"
+    return f"W&B: {run.url}"
 
 
 def _start(folder: RunFolder, summary: Mapping[str, Any], project: str) -> tuple[wandb.Run, str]:
