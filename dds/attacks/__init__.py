@@ -1,3 +1,4 @@
+from dds.attacks.apgd import APGD
 from dds.attacks.base import Attack
 from dds.attacks.feature_distance import FeatureDistance
 from dds.attacks.mi_fgsm import MIFGSM
@@ -7,6 +8,7 @@ from dds.attacks.purified_distance import PurifiedDistance
 from dds.attacks.sia import SIA
 
 __all__ = [
+    "APGD",
     "MIFGSM",
     "PGD",
     "SIA",

@@ -1,0 +1,171 @@
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dds.attacks.base import pixels, whole
+from dds.attacks.gradient import expected_value, project
+from dds.attacks.objectives import Calls, Objective, Value
+from dds.attacks.pgd import PGD
+from dds.errors import InputError
+from dds.noise import Streams
+
+CHECKPOINTS = (22, 41, 57, 70, 80, 87, 93, 99)
+"""When progress is judged, in percent of the steps: p_1 = 22, p_j+1 = p_j + max(p_j - p_j-1 - 3, 6)."""
+
+MOMENTUM = 0.75
+"""Share of the new step in [0, 1], the rest repeats the last one; alpha in the paper."""
+
+Hold = Callable[[Tensor], Tensor]
+"""From points `[B, 3, H, W]` to points in the ball and in [0, 1]."""
+
+
+class APGD(PGD):
+    """Auto-PGD (Croce & Hein, ICML 2020, algorithm 1): PGD with momentum that sets its own step size.
+
+    Steps start at twice the radius. At each checkpoint, images that rose too seldom, or whose step and best
+    value are those of the last checkpoint, halve the step and return to their best point. The answer is the
+    point with the largest value seen; behind a random purifier, values are compared as drawn.
+
+    Unlike AutoAttack's code it does not stop at a wrong class, and it takes the paper at its word: rises must
+    be fewer than rho times the steps, and are counted from the point that the image returned to.
+
+    Args:
+        eps: Budget in [0, 1] pixel units, e.g. `8/255`.
+        steps: Number of steps; at least 4 for `sea`.
+        norm: `linf` or `l2`.
+        rho: Share of rising steps, in [0, 1], below which the step is halved.
+        random_start: Start from a random point of the `eps` ball instead of the image.
+        restarts: Number of starts, chosen from as in `PGD`.
+        eot: Noise draws that each value and gradient is averaged over; see `PGD`.
+        objective: What is maximised; default the task's own loss.
+        schedule: `constant` radius, or `sea`: radii of 2, 1.5 and 1 eps for 30, 30 and 40 % of the steps,
+            each from the best point of the one before (Croce et al., arXiv 2306.12941).
+    """
+
+    def __init__(
+        self,
+        eps: float | str = "8/255",
+        steps: int = 20,
+        norm: Literal["linf", "l2"] = "linf",
+        rho: float = 0.75,
+        random_start: bool = True,
+        restarts: int = 1,
+        eot: int = 1,
+        objective: Objective | None = None,
+        schedule: Literal["constant", "sea"] = "constant",
+    ) -> None:
+        super().__init__(eps, 2 * pixels("eps", eps), steps, norm, random_start, restarts, eot, objective)
+        one_of("norm", norm, "linf", "l2")
+        one_of("schedule", schedule, "constant", "sea")
+        whole("steps", steps, least=4 if schedule == "sea" else 1)
+        if not 0 <= rho <= 1:
+            raise InputError(f"rho={rho}; expected a share in [0, 1].")
+        self.rho, self.schedule = rho, schedule
+
+    @property
+    def stages(self) -> tuple[tuple[float, int], ...]:
+        """Radius, in [0, 1] pixel units, and number of steps of each stage."""
+        if self.schedule == "constant":
+            return ((self.eps, self.steps),)
+        early = self.steps * 3 // 10
+        return ((2 * self.eps, early), (1.5 * self.eps, early), (self.eps, self.steps - 2 * early))
+
+    @property
+    def calls(self) -> Calls:
+        """PGD's, and a look at the last point of each stage."""
+        return super().calls + Calls(self.restarts * len(self.stages) * self.eot)
+
+    def _climb(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
+        best = self._start(image, streams.child("start")) if self.random_start else image
+        for stage, (radius, steps) in enumerate(self.stages):
+            hold = partial(project, image=image, eps=radius, norm=self.norm)
+            best = self._ascend(hold(best), hold, 2 * radius, steps, value, streams.child("stage", stage))
+        return best
+
+    def _ascend(
+        self, start: Tensor, hold: Hold, size: float, steps: int, value: Value, streams: Streams
+    ) -> Tensor:
+        here = before = best = look(start, value, streams.child("step", 0), self.eot)
+        pace = Pace(best.value, size, self.rho)
+        checkpoints = {-(-percent * steps // 100) for percent in CHECKPOINTS}  # rounded up
+        for step in range(1, steps + 1):
+            moved = self._move(here, before.image, hold, pace.size, MOMENTUM if step > 1 else 1.0)
+            draw = streams.child("step", step)
+            before, here = here, look(moved, value, draw, self.eot, climb=step < steps)
+            best = best.replaced(here.value > best.value, here)
+            pace.count(here.value > before.value)
+            if step in checkpoints:
+                here = here.replaced(pace.slow(best.value), best)
+        return best.image
+
+    def _move(self, here: "Look", before: Tensor, hold: Hold, size: Tensor, share: float) -> Tensor:
+        target = hold(here.image + size.reshape(-1, 1, 1, 1) * self._direction(here.gradient))
+        return hold(here.image + share * (target - here.image) + (1 - share) * (here.image - before))
+
+
+class Look(NamedTuple):
+    """Points, one an image, and what the attacker saw there."""
+
+    image: Tensor  # (B, 3, H, W)
+    value: Tensor  # (B,), averaged over noise draws
+    gradient: Tensor  # (B, 3, H, W), summed over the same draws
+
+    def replaced(self, where: Tensor, other: "Look") -> "Look":
+        """Take the points of `other` for the images `where`, `[B]`, is true."""
+        wide = where.reshape(-1, 1, 1, 1)
+        image = torch.where(wide, other.image, self.image)
+        value = torch.where(where, other.value, self.value)
+        return Look(image, value, torch.where(wide, other.gradient, self.gradient))
+
+
+def look(image: Tensor, value: Value, streams: Streams, draws: int, climb: bool = True) -> Look:
+    """Return value and gradient at `[B, 3, H, W]` points, from the same noise draws.
+
+    The gradient is zero, and not computed, where no `climb` follows; for the rest see `expected_gradient`.
+    """
+    if not climb:
+        return Look(image, expected_value(image, value, streams, draws), torch.zeros_like(image))
+    leaf = image.detach().requires_grad_()
+    total, gradient = image.new_zeros(len(image)), torch.zeros_like(image)
+    for draw in range(draws):
+        seen = value(leaf, streams.child("eot", draw))  # (B,)
+        gradient += torch.autograd.grad(seen.sum(), leaf)[0]
+        total += seen.detach()
+    return Look(image, total / draws, gradient)
+
+
+class Pace:
+    """The step size of each image, halved at checkpoints (Croce & Hein, ICML 2020, conditions 1 and 2).
+
+    Args:
+        value: `[B]`, the values at the start.
+        size: First step size, in [0, 1] pixel units.
+        rho: Share of rising steps, in [0, 1], below which the step is halved.
+    """
+
+    def __init__(self, value: Tensor, size: float, rho: float) -> None:
+        self.size = torch.full_like(value, size)  # (B,)
+        self._rho, self._steps, self._rises = rho, 0, torch.zeros_like(value)  # since the last checkpoint
+        self._last_size, self._last_best = self.size, value  # at the last checkpoint
+
+    def count(self, rose: Tensor) -> None:
+        """Note which images' values rose in a step, `[B]`."""
+        self._steps, self._rises = self._steps + 1, self._rises + rose
+
+    def slow(self, best: Tensor) -> Tensor:
+        """Halve the steps of images stuck at best values `[B]`, and return which those are, `[B]`."""
+        idle = (self.size == self._last_size) & (best == self._last_best)
+        stuck = (self._rises < self._rho * self._steps) | idle
+        self._last_size, self._last_best = self.size, best
+        self.size = torch.where(stuck, self.size / 2, self.size)
+        self._steps, self._rises = 0, torch.zeros_like(best)
+        return stuck
+
+
+def one_of(name: str, choice: str, *choices: str) -> None:
+    """Raise an InputError that lists the choices if `choice` is none of them."""
+    if choice not in choices:
+        raise InputError(f"{name}={choice!r}; expected one of {', '.join(choices)}.")
