@@ -107,10 +107,10 @@ def test_checkpoints_follow_the_recursion():
 def test_reaches_more_than_pgd_on_average(network, norm, eps):
     images = torch.rand(64, 3, 8, 8, generator=torch.Generator().manual_seed(5)).double()
     streams = Streams(0, tuple(range(64)))
-    value = loss_of(network, torch.arange(64) % 4)
+    value = loss_of(lambda image: torch.sin(4 * network(10 * image - 5)), torch.arange(64) % 4)  # hilly
     pgd = value(PGD(eps, eps / 4, steps=20, norm=norm)(images, value, streams), streams)
     apgd = value(APGD(eps, steps=20, norm=norm)(images, value, streams), streams)
-    assert apgd.mean() > pgd.mean()
+    assert apgd.mean() > pgd.mean() + 1e-4
 
 
 @NORMS
@@ -178,12 +178,12 @@ def test_more_restarts_are_never_worse(network, images):
 def test_every_look_is_a_fresh_draw_and_the_best_is_taken_as_drawn(schedule):
     seen = []
 
-    def value(image, streams):  # the same everywhere but for the draw
+    def value(image, streams):  # the draw alone, with a gradient that moves the points
         noise = streams.normal(image[:, 0, 0, 0])
         seen.append((image.detach(), noise))
-        return noise + 0 * image.sum((1, 2, 3))
+        return noise + (noise.reshape(-1, 1, 1, 1) * (image - image.detach())).sum((1, 2, 3))
 
-    attack = APGD(0.1, steps=10, eot=3, schedule=schedule)
+    attack = APGD(0.1, steps=40, rho=0.2, eot=3, schedule=schedule)
     found = attack(torch.full((64, 3, 2, 2), 0.5).double(), value, Streams(0, tuple(range(64))))
     draws = torch.stack([noise for _, noise in seen])  # (looks * 3, B)
     assert len(draws.unique()) == draws.numel()
