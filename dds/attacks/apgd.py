@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from dds.attacks.base import pixels, whole
+from dds.attacks.base import one_of, pixels, whole
 from dds.attacks.gradient import expected_value, project
 from dds.attacks.objectives import Calls, Objective, Value
 from dds.attacks.pgd import PGD
@@ -58,7 +58,6 @@ class APGD(PGD):
         schedule: Literal["constant", "sea"] = "constant",
     ) -> None:
         super().__init__(eps, 2 * pixels("eps", eps), steps, norm, random_start, restarts, eot, objective)
-        one_of("norm", norm, "linf", "l2")
         one_of("schedule", schedule, "constant", "sea")
         whole("steps", steps, least=4 if schedule == "sea" else 1)
         if not 0 <= rho <= 1:
@@ -163,9 +162,3 @@ class Pace:
         self.size = torch.where(stuck, self.size / 2, self.size)
         self._steps, self._rises = 0, torch.zeros_like(best)
         return stuck
-
-
-def one_of(name: str, choice: str, *choices: str) -> None:
-    """Raise an InputError that lists the choices if `choice` is none of them."""
-    if choice not in choices:
-        raise InputError(f"{name}={choice!r}; expected one of {', '.join(choices)}.")

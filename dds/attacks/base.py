@@ -66,3 +66,9 @@ def whole(name: str, value: int, least: int = 1) -> int:
     if value < least:
         raise InputError(f"{name}={value}; expected a whole number of at least {least}.")
     return value
+
+
+def one_of(name: str, choice: str, *choices: str) -> None:
+    """Raise an InputError that lists the choices if `choice` is none of them."""
+    if choice not in choices:
+        raise InputError(f"{name}={choice!r}; expected one of {', '.join(choices)}.")

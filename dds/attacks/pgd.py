@@ -3,7 +3,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dds.attacks.base import Attack, pixels, whole
+from dds.attacks.base import Attack, one_of, pixels, whole
 from dds.attacks.gradient import expected_gradient, expected_value, project, unit
 from dds.attacks.objectives import Calls, Objective, Value
 from dds.noise import Streams
@@ -39,6 +39,7 @@ class PGD(Attack):
         objective: Objective | None = None,
     ) -> None:
         super().__init__(eps, objective)
+        one_of("norm", norm, "linf", "l2")
         self.step_size = pixels("step_size", step_size)
         self.steps, self.restarts, self.eot = (
             whole("steps", steps),

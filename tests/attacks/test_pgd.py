@@ -138,6 +138,7 @@ def test_zero_budget_moves_nothing(network, images):
         ({"eps": float("nan")}, "eps"),
         ({"step_size": -1}, "step_size"),
         ({"steps": 0}, "steps=0"),
+        ({"norm": "Linf"}, "norm='Linf'; expected one of linf, l2"),
         ({"restarts": 0}, "restarts"),
         ({"eot": 0}, "eot"),
     ],
