@@ -128,7 +128,7 @@ def evaluate(arguments: Arguments) -> None:
         folder.check_same_work(text)
         built.data.finished = folder.finished_images()
     if len(built.data.test_dataset()):  # complains about data now, not after the work has begun
-        writer = ResultsWriter(folder, text)
+        writer = ResultsWriter(folder, text, config.resume)
         trainer = _evaluation_trainer(built, writer)
         if trainer.is_global_zero:
             console.print(built.protocol.describe())

@@ -183,6 +183,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(in_folder, monkeypatch, cap
         lambda self, *arguments: (measured.append(arguments[3]["index"].tolist()), kept(self, *arguments)),
     )
     with pytest.raises(SystemExit):
+        run_evaluate(in_folder, "cls_scenes.yaml", name="cut")
+    assert "not empty" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
         run_evaluate(in_folder, "cls_scenes.yaml", "--protocol.draws=3", "--resume", name="cut")
     assert "draws: 3" in capsys.readouterr().err
     cut = run_evaluate(in_folder, "cls_scenes.yaml", "--resume", name="cut")

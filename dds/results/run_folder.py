@@ -33,17 +33,17 @@ class RunFolder:
         self._made = False
 
     def create(self) -> None:
-        """Make the folder; one that an interrupted run left is kept as it is.
+        """Make the folder.
 
         Raises:
-            InputError: If it holds something else, or cannot be written.
+            InputError: If it holds a run already, or cannot be written.
         """
         try:
-            if self.parts.is_dir():
-                return
             self.path.mkdir(parents=True, exist_ok=True)
             if any(self.path.iterdir()):
-                raise InputError(f"{self.path} is not empty. Give another --name, or remove the folder.")
+                raise InputError(
+                    f"{self.path} is not empty. Give another --name, or go on with that run by --resume."
+                )
             self.parts.mkdir()
             self.figures.mkdir()
             self._made = True

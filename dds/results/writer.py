@@ -18,15 +18,16 @@ class ResultsWriter(Callback):
     Args:
         folder: Where the run's files go.
         config: The complete configuration, written before the work starts.
+        resume: Whether the folder is that of an interrupted run, to go on with.
     """
 
-    def __init__(self, folder: RunFolder, config: str) -> None:
-        self.folder, self.config = folder, config
+    def __init__(self, folder: RunFolder, config: str, resume: bool = False) -> None:
+        self.folder, self.config, self.resume = folder, config, resume
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Agree on one folder and make it, before any work."""
         self.folder = RunFolder(Path(trainer.strategy.broadcast(str(self.folder.path))))
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not self.resume:
             self.folder.create()
             self.folder.write_text(self.folder.config, self.config)
         trainer.strategy.barrier()
