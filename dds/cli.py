@@ -221,15 +221,13 @@ def train(arguments: Arguments) -> None:
     parser.add_subclass_arguments(BaseDataModule, "data", required=True, help="What it is trained on.")
     parser.add_class_arguments(Trainer, "trainer", skip={"logger"}, instantiate=False, sub_configs=True)
     parser.add_argument("--name", type=str | None, help="Name of the run; default: the config's.")
-    parser.add_argument("--resume", type=bool, default=False, help="Go on from the run's last checkpoint.")
+    parser.add_argument("--resume", action="store_true", help="Go on from the run's last checkpoint.")
     parser.add_argument("--checkpoint_every", type=int, default=200, help="Steps between two checkpoints.")
     config = parser.parse_args(arguments)
     folder = Path("runs/train") / (config.name or _stem(config))
     checkpoint, weights = folder / "last.ckpt", folder / "model.safetensors"
     if (checkpoint.exists() or weights.exists()) and not config.resume:
-        raise InputError(
-            f"{folder} holds a training already. Continue it with --resume=true, or give --name."
-        )
+        raise InputError(f"{folder} holds a training already. Continue it with --resume, or give --name.")
     built = parser.instantiate(config)
     saver = ModelCheckpoint(
         folder, "last", every_n_train_steps=config.checkpoint_every, enable_version_counter=False
@@ -238,7 +236,7 @@ def train(arguments: Arguments) -> None:
     trainer = Trainer(**options, logger=CSVLogger(folder, name="log"))
     trainer.fit(built.task, built.data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     if trainer.global_step < trainer.estimated_stepping_batches:
-        print(f"Stopped at step {trainer.global_step}; go on with --resume=true.")
+        print(f"Stopped at step {trainer.global_step}; go on with --resume.")
     elif trainer.is_global_zero:
         save_self_describing(built.task.model, _network(config), weights)
         print(f"Weights: {weights}")

@@ -293,8 +293,8 @@ def test_training_is_resumed_and_its_file_is_evaluated(in_folder, recipe, capsys
     assert not (folder / "model.safetensors").exists()
     with pytest.raises(SystemExit):
         run_train(f"train/{recipe}.yaml", *TINY_SCENES, steps=3)
-    assert "--resume=true" in capsys.readouterr().err
-    run_train(f"train/{recipe}.yaml", *TINY_SCENES, "--resume=true", steps=3)
+    assert "--resume" in capsys.readouterr().err
+    run_train(f"train/{recipe}.yaml", *TINY_SCENES, "--resume", steps=3)
     assert torch.load(folder / "last.ckpt", weights_only=False)["global_step"] == 3
     flag = "--protocol.purifier.model" if recipe == "denoiser_scenes" else "--task.model"
     config = "cls_scenes.yaml" if recipe == "cls_scenes" else "seg_scenes.yaml"

@@ -24,7 +24,12 @@ class _Indexed(Dataset[Sample]):
         return len(cast(Sized, self.dataset))
 
     def __getitem__(self, index: int) -> Sample:
-        return {**self.dataset[index], "index": index}
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: list[int]) -> list[Sample]:
+        """Read a batch, at once where the data set can."""
+        read = getattr(self.dataset, "__getitems__", lambda them: [self.dataset[index] for index in them])
+        return [{**sample, "index": index} for index, sample in zip(indices, read(indices), strict=True)]
 
 
 class BaseDataModule(LightningDataModule, ABC):
