@@ -46,6 +46,14 @@ class TinyClassifier(nn.Module):
         return self.body(image)
 
 
+def art_classifier(network):
+    """Hand a classifier of 8x8 images to the Adversarial Robustness Toolbox."""
+    from art.estimators.classification import PyTorchClassifier
+
+    loss = nn.CrossEntropyLoss()
+    return PyTorchClassifier(network, loss, (3, 8, 8), nb_classes=4, clip_values=(0, 1), device_type="cpu")
+
+
 class TinySegmenter(nn.Module):
     """Five classes, at the image's resolution."""
 

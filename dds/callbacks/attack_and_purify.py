@@ -57,6 +57,11 @@ class AttackAndPurify(Callback):
             raise InputError("attacker_sees is empty; expected some of none, same, a noise level.")
         conditions = list_conditions(self.attacks, views, list(dict.fromkeys(levels)), self.draws)
         self.plan = Plan.of(condition for condition in conditions if self._makes_sense(condition))
+        for name in set(self.attacks) - {condition.attack for condition in self.plan.conditions}:
+            raise InputError(
+                f"attack {name} attacks the purifier but never sees one; name a purifier and noise levels, "
+                "and let attacker_sees hold same or a noise level."
+            )
         self.at_work = ""
 
     def _makes_sense(self, condition: Condition) -> bool:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TinyClassifier
+from conftest import TinyClassifier, art_classifier
 
 from dds.attacks import MIFGSM
 from dds.errors import InputError
@@ -19,19 +19,10 @@ def loss_of(network):
 @pytest.mark.parametrize("decay", [1.0, 0.5])
 def test_equals_adversarial_robustness_toolbox(images, decay):
     from art.attacks.evasion import MomentumIterativeMethod
-    from art.estimators.classification import PyTorchClassifier
 
     network = TinyClassifier()
-    estimator = PyTorchClassifier(
-        network,
-        torch.nn.CrossEntropyLoss(),
-        images.shape[1:],
-        nb_classes=4,
-        clip_values=(0, 1),
-        device_type="cpu",
-    )
     reference = MomentumIterativeMethod(
-        estimator, eps=8 / 255, eps_step=0.8 / 255, max_iter=10, decay=decay, verbose=False
+        art_classifier(network), eps=8 / 255, eps_step=0.8 / 255, max_iter=10, decay=decay, verbose=False
     )
     expected = torch.from_numpy(reference.generate(images.numpy(), np.eye(4)[LABELS.numpy()]))
     got = MIFGSM("8/255", decay=decay)(images, loss_of(network.requires_grad_(False)), STREAMS)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TinyClassifier
+from conftest import TinyClassifier, art_classifier
 
 from dds.attacks import PGD
 from dds.errors import InputError
@@ -26,18 +26,15 @@ def loss_of(network):
 )
 def test_equals_adversarial_robustness_toolbox(network, images, norm, order, eps, step):
     from art.attacks.evasion import ProjectedGradientDescentPyTorch
-    from art.estimators.classification import PyTorchClassifier
 
-    estimator = PyTorchClassifier(
-        network,
-        torch.nn.CrossEntropyLoss(),
-        images.shape[1:],
-        nb_classes=4,
-        clip_values=(0, 1),
-        device_type="cpu",
-    )
     reference = ProjectedGradientDescentPyTorch(
-        estimator, norm=order, eps=eps, eps_step=step, max_iter=10, num_random_init=0, verbose=False
+        art_classifier(network),
+        norm=order,
+        eps=eps,
+        eps_step=step,
+        max_iter=10,
+        num_random_init=0,
+        verbose=False,
     )
     expected = torch.from_numpy(reference.generate(images.numpy(), np.eye(4)[LABELS.numpy()]))
     attack = PGD(eps, step, steps=10, norm=norm, random_start=False)

@@ -266,6 +266,7 @@ def test_labels_that_the_network_does_not_know():
         ({"attacks": {"clean": PGD()}}, "cannot be called"),
         ({"attacks": {"a/b": PGD()}}, "cannot be called"),
         ({"draws": 0}, "draws=0"),
+        ({"attacks": {"d": PGD(objective=PurifiedDistance())}, "attacker_sees": ["none"]}, "never sees one"),
     ],
 )
 def test_bad_protocols(options, words):
