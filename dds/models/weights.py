@@ -54,7 +54,8 @@ def read_weights(path: str | Path) -> dict[str, Any]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise InputError(
-            f"weights file {path} does not exist. Download or train it, as the first lines of the config say, or give its path."
+            f"weights file {path} does not exist. Download or train it, as the config's first lines say, or "
+            "give its path."
         )
     try:
         if path.suffix == ".safetensors":
