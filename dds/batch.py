@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, TypedDict
 
 import torch
@@ -16,6 +17,15 @@ EXAMPLES = 4
 """How many images of a batch a record keeps for the figures."""
 
 
+class Relevance(IntEnum):
+    """What an image of the database is to a query (Radenovic et al., CVPR 2018, section 3.2)."""
+
+    NEGATIVE = 0
+    JUNK = 1
+    EASY = 2
+    HARD = 3
+
+
 @dataclass
 class View:
     """What the task is shown of a batch under one or more conditions.
@@ -24,11 +34,13 @@ class View:
         conditions: Keys of the conditions that share this view, e.g. `("pgd/same/t50", "pgd/t50/t50")`.
         attacked: `[B, 3, H, W]` the images before any purification.
         draws: The images after purification, one tensor a noise draw; made when asked for.
+        defence: Key of the defence, e.g. `t50`; `t0` for none.
     """
 
     conditions: tuple[str, ...]
     attacked: Tensor
     draws: Iterable[Tensor]
+    defence: str = "t0"
 
 
 @dataclass
@@ -55,14 +67,32 @@ class Batch(TypedDict, total=False):
         image: `[B, 3, H, W]` float32, RGB in [0, 1], before any resize or normalisation.
         index: `[B]` int64, each image's place in its data set; random numbers and results hang on it.
         label: `[B]` int64 class of the image.
+        labels: `[B, C]` float32, 1 for every class that the image shows, 0 else, -1 where that is not known.
         mask: `[B, H, W]` int64 class of each pixel, 255 where it is ignored.
+        depth: `[B, H, W]` float32 metres, 0 where it is not known.
+        boxes: `[B, M, 4]` float32 x1, y1, x2, y2 in pixel edges; zeros in unused places.
+        classes: `[B, M]` int64 class of each box, from 1 on (0 is the detectors' background), -1 in unused
+            places.
+        crowd: `[B, M]` bool, boxes around many objects: a detection there is neither right nor wrong.
+        identity: `[B]` int64, the same for images of the same thing; retrieval is trained on it.
+        relevance: `[B, D]` int8, what each image of the database is to this query; `Relevance` says.
+        features: `[B, F]` unit vectors, pooled features of the image before attack and purification; put here
+            by the task.
         views: what the image is shown as (attacked, purified); put here by the `AttackAndPurify` callback.
     """
 
     image: Tensor
     index: Tensor
     label: Tensor
+    labels: Tensor
     mask: Tensor
+    depth: Tensor
+    boxes: Tensor
+    classes: Tensor
+    crowd: Tensor
+    identity: Tensor
+    relevance: Tensor
+    features: Tensor
     views: Iterator[View]
 
 

@@ -1,6 +1,37 @@
+from dds.data.ade20k import Ade20k
 from dds.data.base import BaseDataModule
 from dds.data.camvid import CamVid
 from dds.data.cifar10 import Cifar10
+from dds.data.cifar100 import Cifar100
+from dds.data.cityscapes import Cityscapes
+from dds.data.coco import CocoDetection
+from dds.data.depth_pairs import DepthPairs
+from dds.data.image_folder import ImageFolder
+from dds.data.labelled_retrieval import LabelledRetrieval
+from dds.data.nyu_depth import NyuDepth
+from dds.data.revisited import RevisitedRetrieval
+from dds.data.scene_retrieval import SceneRetrieval
 from dds.data.scenes import Scenes
+from dds.data.voc_classification import VocClassification
+from dds.data.voc_segmentation import VocSegmentation
+from dds.data.yolo_boxes import YoloBoxes
 
-__all__ = ["BaseDataModule", "CamVid", "Cifar10", "Scenes"]
+__all__ = [
+    "Ade20k",
+    "BaseDataModule",
+    "CamVid",
+    "Cifar10",
+    "Cifar100",
+    "Cityscapes",
+    "CocoDetection",
+    "DepthPairs",
+    "ImageFolder",
+    "LabelledRetrieval",
+    "NyuDepth",
+    "RevisitedRetrieval",
+    "SceneRetrieval",
+    "Scenes",
+    "VocClassification",
+    "VocSegmentation",
+    "YoloBoxes",
+]

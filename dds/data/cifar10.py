@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,12 +13,6 @@ from dds.errors import InputError
 
 Array = NDArray[Any]
 
-_REMEDY = (
-    "Download cifar-10-python.tar.gz (cs.toronto.edu/~kriz/cifar.html), unpack it and set data.root to the "
-    "folder that holds cifar-10-batches-py; set data.download=true to have that done; or set data.root to an "
-    ".npz file with `images` [N, 32, 32, 3] uint8 and `labels` [N]."
-)
-
 
 class Cifar10(BaseDataModule):
     """CIFAR-10: the official python batches, or an `.npz` file with `images` and `labels`.
@@ -28,6 +22,9 @@ class Cifar10(BaseDataModule):
         download: Fetch the official archive if it is not there.
         **options: Those of `BaseDataModule`.
     """
+
+    official: ClassVar[type[CIFAR10]] = CIFAR10
+    """Torchvision's reader of the official files."""
 
     def __init__(
         self,
@@ -44,26 +41,38 @@ class Cifar10(BaseDataModule):
         if images.ndim != 4 or images.shape[1:] != (32, 32, 3) or images.dtype != np.uint8:
             raise InputError(
                 f"{self.root} has images {images.dtype} {images.shape}; expected uint8 [N, 32, 32, 3]. "
-                f"{_REMEDY}"
+                f"{self._remedy}"
             )
         if len(images) != len(labels):
-            raise InputError(f"{self.root} has {len(images)} images but {len(labels)} labels. {_REMEDY}")
+            raise InputError(f"{self.root} has {len(images)} images but {len(labels)} labels. {self._remedy}")
         return _Arrays(torch.from_numpy(images).permute(0, 3, 1, 2), torch.as_tensor(labels).long())
 
     def _read_npz(self) -> tuple[Array, Array]:
         if not self.root.is_file():
-            raise InputError(f"{self.root} does not exist. {_REMEDY}")
+            raise InputError(f"{self.root} does not exist. {self._remedy}")
         with np.load(self.root, allow_pickle=False) as file:
             if not {"images", "labels"} <= set(file.files):
-                raise InputError(f"{self.root} holds {file.files}; expected images and labels. {_REMEDY}")
+                raise InputError(
+                    f"{self.root} holds {file.files}; expected images and labels. {self._remedy}"
+                )
             return file["images"], file["labels"]
 
     def _read_official(self, split: Split) -> tuple[Array, Array]:
         try:
-            dataset = CIFAR10(self.root, train=split == "train", download=self.download)
+            dataset = self.official(self.root, train=split == "train", download=self.download)
         except RuntimeError as error:
-            raise InputError(f"no CIFAR-10 under {self.root} ({error}). {_REMEDY}") from error
+            raise InputError(
+                f"no {type(self).__name__} under {self.root} ({error}). {self._remedy}"
+            ) from error
         return dataset.data, np.asarray(dataset.targets)
+
+    @property
+    def _remedy(self) -> str:
+        return (
+            f"Download {self.official.filename} (cs.toronto.edu/~kriz/cifar.html), unpack it and set "
+            f"data.root to the folder that holds {self.official.base_folder}; set data.download=true to have "
+            "that done; or set data.root to an .npz file with `images` [N, 32, 32, 3] uint8 and `labels` [N]."
+        )
 
 
 class _Arrays(Dataset[Sample]):

@@ -18,8 +18,8 @@ class Scenes(BaseDataModule):
     """The embedded data set: solids on a plane, rendered from seeds, with exact truth for every task.
 
     Each image comes with all its targets: `label` (class of the main solid), `mask` (sky, ground and six
-    solids), `depth` (metres, 0 in the sky), `boxes` and `classes` (5 slots, class -1 where unused) and
-    `arrangement` (identity of what is seen).
+    solids), `depth` (metres, 0 in the sky), `boxes` and `classes` (5 slots; classes from 1 on, -1 where
+    unused) and `identity` (the same for views of one arrangement).
 
     Args:
         size: Height and width in pixels.
@@ -49,13 +49,21 @@ class Scenes(BaseDataModule):
 
     def load(self, split: Split) -> Dataset[Sample]:
         """Return a split; training and validation images are rendered now, test images when asked for."""
-        numbers = torch.arange(self.images[split])
-        arrangements, views = _FIRST[split] + numbers // self.views, numbers % self.views
         if split == "test":
-            return _Lazy(arrangements, views, self.size)
-        chunks = list(zip(torch.split(arrangements, _CHUNK), torch.split(views, _CHUNK), strict=True))
-        rendered = [_render(*chunk, self.size) for chunk in track(chunks, f"Rendering {split} images")]
-        return _Rendered({key: torch.cat([part[key] for part in rendered]) for key in rendered[0]})
+            return _Lazy(*self._numbers(split), self.size)
+        return RenderedScenes(self.render_all(split))
+
+    def render_all(self, split: Split) -> dict[str, Tensor]:
+        """Render every image of a split; see `scene_renderer.Rendering` for the keys."""
+        arrangements, views = (torch.split(numbers, _CHUNK) for numbers in self._numbers(split))
+        chunks = track(list(zip(arrangements, views, strict=True)), f"Rendering {split} images")
+        rendered = [_render(*chunk, self.size) for chunk in chunks]
+        return {key: torch.cat([part[key] for part in rendered]) for key in rendered[0]}
+
+    def _numbers(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Return arrangement and view of each image."""
+        numbers = torch.arange(self.images[split])
+        return _FIRST[split] + numbers // self.views, numbers % self.views
 
 
 def _render(arrangement: Tensor, view: Tensor, size: int) -> dict[str, Tensor]:
@@ -64,10 +72,19 @@ def _render(arrangement: Tensor, view: Tensor, size: int) -> dict[str, Tensor]:
 
 def _sample(rendered: dict[str, Tensor], position: int) -> Sample:
     sample = {key: value[position] for key, value in rendered.items() if key != "instance"}
-    return {**sample, "image": sample["image"].float() / 255, "mask": sample["mask"].long()}
+    identity, classes = sample.pop("arrangement"), sample["classes"]
+    return {
+        **sample,
+        "image": sample["image"].float() / 255,
+        "mask": sample["mask"].long(),
+        "classes": torch.where(classes >= 0, classes + 1, -1),
+        "identity": identity,
+    }
 
 
-class _Rendered(Dataset[Sample]):
+class RenderedScenes(Dataset[Sample]):
+    """Images that are rendered already."""
+
     def __init__(self, images: dict[str, Tensor]) -> None:
         self.images = images
 

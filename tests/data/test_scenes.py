@@ -28,8 +28,8 @@ def test_splits_share_no_image():
     scenes = Scenes(batch_size=8, train_images=8, val_images=8, test_images=8)
     loaders = (scenes.train_dataloader(), scenes.val_dataloader(), scenes.test_dataloader())
     batches = [first_batch(loader) for loader in loaders]
-    arrangements = torch.cat([batch["arrangement"] for batch in batches])
-    assert len(arrangements.unique()) == 24
+    identities = torch.cat([batch["identity"] for batch in batches])
+    assert len(identities.unique()) == 24
     images = torch.cat([batch["image"] for batch in batches]).flatten(1)
     assert torch.cdist(images, images).fill_diagonal_(1).min() > 0
 
@@ -49,7 +49,7 @@ def test_limit_takes_a_fixed_random_subset():
 
 def test_views_show_the_same_arrangement():
     batch = first_batch(Scenes(views=2, batch_size=4).test_dataloader())
-    assert batch["arrangement"].diff().tolist() == [0, 1, 0]
+    assert batch["identity"].diff().tolist() == [0, 1, 0]
     assert not torch.equal(batch["image"][0], batch["image"][1])
 
 

@@ -1,0 +1,63 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dds.data.depth_images import DepthImages
+from dds.data.files import read_image
+from dds.errors import InputError
+
+
+class DepthFiles(DepthImages):
+    """Pairs of an image file and a depth file.
+
+    Args:
+        pairs: Image and depth of each sample.
+        depth_scale: What a depth file counts for one metre, e.g. 1000 for millimetres.
+        invalid: Values in a depth file that stand for unknown depth, besides 0.
+        size: As for `DepthImages`.
+        augment: As for `DepthImages`.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[tuple[Path, Path]],
+        depth_scale: float,
+        invalid: Sequence[float] = (),
+        size: tuple[int, int] | None = None,
+        augment: bool = False,
+    ) -> None:
+        super().__init__(size, augment)
+        self.pairs, self.depth_scale, self.invalid = list(pairs), depth_scale, list(invalid)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def read(self, index: int) -> tuple[str, Tensor, Tensor]:
+        """Read a pair; depth becomes metres, 0 where it is unknown."""
+        image, depth = self.pairs[index]
+        raw = _read_raw(depth)
+        raw[torch.isin(raw, torch.tensor(self.invalid, dtype=raw.dtype))] = 0
+        return str(depth), read_image(image), (raw / self.depth_scale).float()
+
+
+def _read_raw(path: Path) -> Tensor:
+    """Return what a depth file holds, `[H, W]` float64: an array (`.npy`) or an image of one channel."""
+    raw = _read_array(path) if path.suffix == ".npy" else read_image(path, mode=None)
+    if raw.ndim == 3 and len(raw) == 1:
+        raw = raw[0]
+    if raw.ndim != 2:
+        raise InputError(
+            f"{path} has shape {tuple(raw.shape)}; expected one value for each pixel. Give the depth itself, "
+            "not a coloured picture of it."
+        )
+    return raw.double()
+
+
+def _read_array(path: Path) -> Tensor:
+    try:
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as an array of numbers: {error}. Write it again.") from error

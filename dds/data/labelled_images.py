@@ -1,0 +1,32 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from dds.data.base import Sample
+from dds.data.files import read_image
+
+
+class LabelledImages(Dataset[Sample]):
+    """Image files with a target each.
+
+    A sample holds `image` [3, H, W] float32 in [0, 1] and the target.
+
+    Args:
+        paths: The N image files.
+        key: What the target is called in a batch, `label` or `labels`.
+        targets: `[N]` or `[N, C]`.
+        transform: Applied to each image, `[3, h, w]` uint8.
+    """
+
+    def __init__(self, paths: Sequence[Path], key: str, targets: Tensor, transform: v2.Transform) -> None:
+        self.paths, self.key, self.targets, self.transform = paths, key, targets, transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Sample:
+        image = self.transform(read_image(self.paths[index]))
+        return {"image": image.float() / 255, self.key: self.targets[index]}

@@ -1,0 +1,98 @@
+import importlib
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy.io import loadmat
+from torch import Tensor
+
+from dds.data.depth_images import DepthImages
+from dds.errors import InputError
+
+DepthField = Literal["depths", "rawDepths"]
+
+_REMEDY = (
+    "Download nyu_depth_v2_labeled.mat (2.8 GB) and splits.mat from the data set's page "
+    "(cs.nyu.edu/~silberman/datasets/nyu_depth_v2.html) into one folder."
+)
+
+
+class NyuLabelled(DepthImages):
+    """The labelled part of NYU Depth v2 as published: `nyu_depth_v2_labeled.mat` beside `splits.mat`.
+
+    MATLAB stores columns first, so HDF5 shows `images` as `(N, 3, W, H)` uint8 and `depths` as `(N, W, H)`
+    float32 metres.
+
+    Args:
+        path: The labelled file.
+        part: `trainNdxs` (795 images) or `testNdxs` (654).
+        field: `depths`, with holes filled in, or `rawDepths`, as the sensor saw it.
+        size: As for `DepthImages`.
+        augment: As for `DepthImages`.
+    """
+
+    def __init__(
+        self, path: Path, part: str, field: DepthField, size: tuple[int, int] | None, augment: bool
+    ) -> None:
+        super().__init__(size, augment)
+        self.path, self.field = path, field
+        self.numbers = _numbers(path.with_name("splits.mat"), part)
+        with _open(path) as file:
+            _check_layout(path, file, field, self.numbers)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def read(self, index: int) -> tuple[str, Tensor, Tensor]:
+        """Read an image and its depth; the file is opened each time, as workers cannot share it."""
+        number = self.numbers[index]
+        with _open(self.path) as file:
+            image, depth = file["images"][number], file[self.field][number]  # (3, W, H), (W, H)
+        name = f"{self.field} of image {number + 1} of {self.path}"
+        return name, _transposed(image), _transposed(depth).float()
+
+
+def _transposed(array: np.ndarray[Any, Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array.swapaxes(-1, -2)))
+
+
+def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(f"{path} does not exist. {_REMEDY}")
+    try:
+        return importlib.import_module("h5py").File(path, "r")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{path} is HDF5 and needs h5py, which is not installed: pip install h5py."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as HDF5: {error}. {_REMEDY}") from error
+
+
+def _numbers(path: Path, part: str) -> list[int]:
+    """Return the images of a part, counted from 0; MATLAB counts from 1."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist. {_REMEDY}")
+    try:
+        return [int(number) - 1 for number in loadmat(path)[part].ravel()]
+    except (KeyError, ValueError, OSError, NotImplementedError) as error:
+        raise InputError(
+            f"{path} cannot be read as the official split with {part}: {error!r}. {_REMEDY}"
+        ) from error
+
+
+def _check_layout(path: Path, file: Any, field: str, numbers: list[int]) -> None:
+    absent = [name for name in ("images", field) if name not in file]
+    if absent:
+        raise InputError(
+            f"{path} holds {', '.join(sorted(file))}; expected {' and '.join(absent)}. {_REMEDY}"
+        )
+    images, depths = file["images"].shape, file[field].shape
+    if len(images) != 4 or (images[0], *images[2:]) != depths or images[1] != 3:
+        raise InputError(
+            f"{path} has images {images} and {field} {depths}; expected (N, 3, W, H) and (N, W, H). {_REMEDY}"
+        )
+    outside = [number + 1 for number in numbers if not 0 <= number < images[0]]
+    if outside:
+        raise InputError(f"splits.mat names image {outside[0]} of {path}, which holds {images[0]}. {_REMEDY}")
