@@ -1,4 +1,15 @@
-from dds.models.linear_segmenter import LinearSegmenter
+from dds.models.dinov2 import DinoClassifier, DinoDepth, DinoSegmenter
+from dds.models.gem import GeM
+from dds.models.linear_head import LinearHead
+from dds.models.small_detector import small_fcos
 from dds.models.weights import pretrained
 
-__all__ = ["LinearSegmenter", "pretrained"]
+__all__ = [
+    "DinoClassifier",
+    "DinoDepth",
+    "DinoSegmenter",
+    "GeM",
+    "LinearHead",
+    "pretrained",
+    "small_fcos",
+]

@@ -1,8 +1,23 @@
 """The maths of one diffusion step, shared by training and purification."""
 
-from typing import cast
+from typing import Literal, NamedTuple, cast
 
 from torch import Tensor, nn
+
+PredictionType = Literal["epsilon", "v_prediction", "sample"]
+"""What a network was trained to predict, in diffusers' words: the noise, the velocity, the image."""
+
+
+class Prediction(NamedTuple):
+    """What a diffusion network makes of a noisy image, both `[B, C, H, W]`.
+
+    Attributes:
+        image: The image in it, in [-1, 1] up to the network's error; not clamped.
+        noise: The noise in it.
+    """
+
+    image: Tensor
+    noise: Tensor
 
 
 def diffuse(image: Tensor, noise: Tensor, alpha_cumprod: Tensor) -> Tensor:
@@ -16,22 +31,32 @@ def diffuse(image: Tensor, noise: Tensor, alpha_cumprod: Tensor) -> Tensor:
     return alpha_cumprod.sqrt() * image + (1 - alpha_cumprod).sqrt() * noise
 
 
-def predict_noise(network: nn.Module, noisy: Tensor, t: Tensor) -> Tensor:
-    """Ask a diffusion network for the noise in an image.
+def predict(
+    network: nn.Module,
+    noisy: Tensor,
+    t: Tensor,
+    alpha_cumprod: Tensor,
+    prediction_type: PredictionType = "epsilon",
+) -> Prediction:
+    """Ask a diffusion network for the image and the noise in `noisy`; together they solve `diffuse`.
+
+    Each is computed from what the network says without a detour by the other, so that the image of a velocity
+    stays exact where nothing of the signal is left (abar = 0).
 
     Args:
         network: `network(noisy, t)` returns a tensor or an output with `.sample` (diffusers). A network with
-            learned variance returns twice the channels; the first half is the noise.
+            learned variance returns twice the channels; the first half is the prediction.
         noisy: `[B, C, H, W]`, x_t.
         t: `[B]` int64.
-
-    Returns:
-        `[B, C, H, W]` predicted noise.
+        alpha_cumprod: abar_t, a scalar or `[B, 1, 1, 1]`.
+        prediction_type: What the network predicts: eps (Ho et al. 2020, eq. 15), the velocity
+            `sqrt(abar) eps - sqrt(1 - abar) x` (Salimans & Ho 2022, appendix D), or x itself.
     """
     output = network(noisy, t)
-    return cast(Tensor, getattr(output, "sample", output))[:, : noisy.shape[1]]
-
-
-def predict_image(noisy: Tensor, noise: Tensor, alpha_cumprod: Tensor) -> Tensor:
-    """Solve `diffuse` for the image (Ho et al. 2020, eq. 15); not clamped."""
-    return (noisy - (1 - alpha_cumprod).sqrt() * noise) / alpha_cumprod.sqrt()
+    said = cast(Tensor, getattr(output, "sample", output))[:, : noisy.shape[1]]
+    signal, spread = alpha_cumprod.sqrt(), (1 - alpha_cumprod).sqrt()
+    if prediction_type == "epsilon":
+        return Prediction((noisy - spread * said) / signal, said)
+    if prediction_type == "v_prediction":
+        return Prediction(signal * noisy - spread * said, signal * said + spread * noisy)
+    return Prediction(said, (noisy - signal * said) / spread)

@@ -1,12 +1,13 @@
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
 from dds.errors import InputError
+from dds.models.denoiser import PredictionType
 
 
 @dataclass(frozen=True)
@@ -27,27 +28,36 @@ class NoiseLevel:
 
 @dataclass(frozen=True)
 class NoiseSchedule:
-    """The forward process of a diffusion model: how much noise belongs to each t.
+    """The forward process of a diffusion model: how much noise belongs to each t, and how its network speaks.
 
     Attributes:
         alphas_cumprod: `[T]` float64, the share of the signal's variance that is left at each t.
+        prediction_type: What a network trained with it predicts.
     """
 
     alphas_cumprod: Tensor
+    prediction_type: PredictionType = "epsilon"
 
     @classmethod
     def from_config(cls, config: dict[str, Any] | None = None) -> "NoiseSchedule":
-        """Build the schedule of a diffusers `DDPMScheduler`.
+        """Build the schedule of a diffusers scheduler.
 
         Args:
-            config: The scheduler's arguments; default linear, 1000 steps from 1e-4 to 0.02 (Ho et al. 2020).
+            config: Arguments of a `DDPMScheduler`, default linear, 1000 steps from 1e-4 to 0.02 (Ho et al.
+                2020); or what any diffusers scheduler with betas has saved as its `scheduler_config.json`.
+
+        Raises:
+            InputError: If these are not arguments, or the scheduler knows no betas.
         """
-        betas = DDPMScheduler(**(config or {})).betas.double()
-        return cls(torch.cumprod(1 - betas, dim=0))
+        scheduler = _scheduler(config or {})
+        return cls(torch.cumprod(1 - scheduler.betas.double(), dim=0), scheduler.config.prediction_type)
 
     @cached_property
     def sigmas(self) -> Tensor:
-        """`[T]` float64 sigma of each t for images in [0, 1] (half of that for images in [-1, 1])."""
+        """`[T]` float64 sigma of each t for images in [0, 1], half of that for images in [-1, 1].
+
+        The last is infinite in schedules with `rescale_betas_zero_snr` (Lin et al. 2023).
+        """
         return ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt() / 2
 
     def __len__(self) -> int:
@@ -90,3 +100,33 @@ class NoiseSchedule:
                 raise InputError(f"noise level {given}: expected a whole number t or {{sigma: value}}.")
             return self.nearest(float(given["sigma"]))
         return self.at(given)
+
+
+def _scheduler(config: dict[str, Any]) -> DDPMScheduler:
+    _check_config(config)
+    try:
+        scheduler = DDPMScheduler.from_config(config)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise InputError(f"scheduler {config}: {error}. Expected arguments of DDPMScheduler.") from error
+    if scheduler.config.prediction_type not in get_args(PredictionType):
+        raise InputError(
+            f"the scheduler's prediction_type is {scheduler.config.prediction_type!r}; expected one of "
+            f"{', '.join(get_args(PredictionType))}. Use a network that was trained for one of them."
+        )
+    return scheduler
+
+
+def _check_config(config: dict[str, Any]) -> None:
+    """Refuse what diffusers would pass over in silence: misspelt names, schedulers of other processes."""
+    saved_by = config.get("_class_name")
+    if saved_by and "beta_schedule" not in config:
+        raise InputError(
+            f"a {saved_by} knows no betas; expected a scheduler such as DDPM, DDIM, PNDM, DPM-Solver, Euler. "
+            "Use another network, or give scheduler if you know the betas that it was trained with."
+        )
+    strange = set() if saved_by else set(config) - set(DDPMScheduler().config)
+    if strange:
+        raise InputError(
+            f"scheduler has no argument {', '.join(sorted(strange))}; expected those of diffusers' "
+            "DDPMScheduler: beta_schedule, beta_start, beta_end, num_train_timesteps, prediction_type, ..."
+        )

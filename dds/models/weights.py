@@ -18,7 +18,9 @@ BUILDERS = ("dds", "diffusers", "segmentation_models_pytorch", "timm", "torchvis
 """Packages whose classes a weights file may name for its network."""
 
 
-def pretrained(model: nn.Module, weights: str, key: str | None = None, strip: str = "") -> nn.Module:
+def pretrained(
+    model: nn.Module, weights: str, key: str | None = None, strip: str = "", in_order: bool = False
+) -> nn.Module:
     """Load a weights file into any network; for YAML: `class_path: dds.models.pretrained`.
 
     Args:
@@ -26,6 +28,8 @@ def pretrained(model: nn.Module, weights: str, key: str | None = None, strip: st
         weights: A `.safetensors` file or a checkpoint written by `torch.save`.
         key: The checkpoint's entry that holds the weights, e.g. `state_dict`.
         strip: A prefix to take off every name, e.g. `module.`.
+        in_order: The file's entries are those of the network in the same order under other names, as of the
+            same architecture in another package; only their number and shapes can be checked.
 
     Returns:
         The network with its weights.
@@ -41,7 +45,10 @@ def pretrained(model: nn.Module, weights: str, key: str | None = None, strip: st
                 "Set key to one of them."
             )
         state = state[key]
-    load_strictly(model, {name.removeprefix(strip): value for name, value in state.items()}, weights)
+    names = list(model.state_dict()) if in_order else [name.removeprefix(strip) for name in state]
+    if len(names) != len(state):
+        raise InputError(f"{weights} has {len(state)} entries; {type(model).__name__} has {len(names)}.")
+    load_strictly(model, dict(zip(names, state.values(), strict=True)), weights)
     return model
 
 
@@ -133,5 +140,8 @@ def _build(spec: Mapping[str, Any], path: str | Path) -> nn.Module:
         raise InputError(
             f"{path} names {spec['class_path']}; only classes of {', '.join(BUILDERS)} are built."
         )
-    build = getattr(importlib.import_module(module), name)
-    return cast(nn.Module, build(**spec.get("init_args", {}), **spec.get("dict_kwargs", {})))
+    arguments = {**spec.get("init_args", {}), **spec.get("dict_kwargs", {})}
+    for key, value in arguments.items():
+        if isinstance(value, Mapping) and "class_path" in value:
+            arguments[key] = _build(value, path)
+    return cast(nn.Module, getattr(importlib.import_module(module), name)(**arguments))

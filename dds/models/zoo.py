@@ -2,11 +2,14 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import yaml
 from torch import nn
 
 from dds.errors import InputError
+from dds.models.diffusers_pipeline import is_pipeline, read_pipeline
+from dds.models.schedule import NoiseSchedule
 from dds.models.weights import load_self_describing
 
 ZOO = Path(__file__).parent / "zoo"
@@ -25,6 +28,31 @@ def resolve(model: nn.Module | str) -> nn.Module:
     if isinstance(model, nn.Module):
         return model
     return load_self_describing(locate(model))
+
+
+def resolve_diffusion(
+    model: nn.Module | str, scheduler: dict[str, Any] | None = None
+) -> tuple[nn.Module, NoiseSchedule]:
+    """Turn what a user wrote into a diffusion network and the schedule that it was trained with.
+
+    Args:
+        model: What `resolve` takes; or a diffusers folder or hub name (`read_pipeline`).
+        scheduler: Arguments of a diffusers `DDPMScheduler`; default: what a diffusers folder says, else
+            linear, 1000 steps.
+
+    Raises:
+        InputError: If either is unknown, or the network wants a class label, which a purifier has not got.
+    """
+    if isinstance(model, str) and is_pipeline(model):
+        model, own = read_pipeline(model)
+        scheduler = own if scheduler is None else scheduler
+    network = resolve(model)
+    if getattr(network, "class_embedding", None) is not None:
+        raise InputError(
+            "the diffusion network is class-conditional: it needs the class of every image, which a defence "
+            "does not know. Use an unconditional network, such as 256x256_diffusion_uncond.pt."
+        )
+    return network, NoiseSchedule.from_config(scheduler)
 
 
 def locate(name: str) -> Path:

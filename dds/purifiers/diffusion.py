@@ -3,10 +3,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dds.models.denoiser import diffuse, predict_image, predict_noise
+from dds.models.denoiser import diffuse, predict
 from dds.models.padding import pad_to_multiple
-from dds.models.schedule import NoiseLevel, NoiseSchedule
-from dds.models.zoo import resolve
+from dds.models.schedule import NoiseLevel
+from dds.models.size_multiple import size_multiple
+from dds.models.zoo import resolve_diffusion
 from dds.noise import Streams
 from dds.purifiers.base import Purifier
 
@@ -15,14 +16,17 @@ class DiffusionDenoiser(Purifier):
     """One-shot Diffusion Denoised Smoothing (Carlini et al., ICLR 2023): noise to level t, one network call.
 
     With x in [-1, 1]: `x_t = sqrt(abar_t) x + sqrt(1 - abar_t) eps` and the answer is
-    `(x_t - sqrt(1 - abar_t) eps_theta(x_t, t)) / sqrt(abar_t)`. Gradients are exact. Images whose sides the
-    network cannot halve often enough are padded by mirroring and cropped again.
+    `(x_t - sqrt(1 - abar_t) eps_theta(x_t, t)) / sqrt(abar_t)`, or the like for networks that predict the
+    image or the velocity. Gradients are exact. Images whose sides the network cannot halve often enough are
+    padded by mirroring and cropped again.
 
     Args:
         model: The diffusion network, `network(x_t, t)` in [-1, 1]: a diffusers `UNet2DModel` or any other;
-            `zoo:<name>`; or a file written by `train.py`. With learned variance the first half of its
-            output channels is the noise.
-        scheduler: Arguments of the diffusers `DDPMScheduler` it was trained with; default linear, 1000 steps.
+            `zoo:<name>`; a file written by `train.py`; a folder with a diffusers pipeline or `UNet2DModel`;
+            or a name on the hub, such as `google/ddpm-cifar10-32`. With learned variance the first half of
+            its output channels counts.
+        scheduler: Arguments of the diffusers `DDPMScheduler` it was trained with; default: what the folder
+            says, else linear, 1000 steps, predicting noise.
         clamp: Clamp the purified image to [0, 1].
     """
 
@@ -32,11 +36,10 @@ class DiffusionDenoiser(Purifier):
         self, model: nn.Module | str, scheduler: dict[str, Any] | None = None, clamp: bool = True
     ) -> None:
         super().__init__()
-        self.model = resolve(model).eval().requires_grad_(False)
-        self.schedule = NoiseSchedule.from_config(scheduler)
+        network, self.schedule = resolve_diffusion(model, scheduler)
+        self.model = network.eval().requires_grad_(False)
         self.clamp = clamp
-        halvings = len(getattr(getattr(self.model, "config", None), "block_out_channels", [0])) - 1
-        self.size_multiple = 2**halvings
+        self.size_multiple = size_multiple(self.model)
 
     def level(self, given: int | dict[str, float]) -> NoiseLevel:
         """Read a noise level, `t` or `{sigma: s}`, in this model's schedule."""
@@ -61,6 +64,7 @@ class DiffusionDenoiser(Purifier):
         alpha_cumprod = self.schedule.alphas_cumprod[level.t].to(image)
         noisy = diffuse(image * 2 - 1, noise, alpha_cumprod)
         t = torch.full((len(image),), level.t, device=image.device)
-        predicted = predict_noise(self.model, pad_to_multiple(noisy, self.size_multiple), t)
-        purified = (predict_image(noisy, predicted[..., :height, :width], alpha_cumprod) + 1) / 2
+        padded = pad_to_multiple(noisy, self.size_multiple)
+        predicted = predict(self.model, padded, t, alpha_cumprod, self.schedule.prediction_type).image
+        purified = (predicted[..., :height, :width] + 1) / 2
         return purified.clamp(0, 1) if self.clamp else purified

@@ -6,9 +6,9 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from dds.batch import Batch
-from dds.models.denoiser import diffuse, predict_image, predict_noise
-from dds.models.schedule import NoiseSchedule
-from dds.models.zoo import resolve
+from dds.errors import InputError
+from dds.models.denoiser import diffuse, predict
+from dds.models.zoo import resolve_diffusion
 from dds.noise import Streams
 from dds.tasks.optimisation import adamw_one_cycle
 
@@ -20,8 +20,9 @@ class DenoiserTraining(LightningModule):
     `levels`.
 
     Args:
-        model: The network: `network(noisy, t)`, images in [-1, 1].
-        scheduler: Arguments of a diffusers `DDPMScheduler`; default linear, 1000 steps.
+        model: The network: `network(noisy, t)`, images in [-1, 1]; as `DiffusionDenoiser` takes it.
+        scheduler: Arguments of a diffusers `DDPMScheduler`; default: those of the model, else linear, 1000
+            steps.
         levels: The t at which validation measures.
         concentration: t is drawn as `T u^concentration`, u uniform; 1 is the usual uniform draw, more spends
             more of the training on the low noise that purification uses.
@@ -39,8 +40,12 @@ class DenoiserTraining(LightningModule):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__()
-        self.model = resolve(model)
-        self.schedule = NoiseSchedule.from_config(scheduler)
+        self.model, self.schedule = resolve_diffusion(model, scheduler)
+        if self.schedule.prediction_type != "epsilon":
+            raise InputError(
+                f"the scheduler's prediction_type is {self.schedule.prediction_type}; expected epsilon: "
+                "training teaches to predict noise. Leave it out, and start from a network that does so."
+            )
         self.levels, self.concentration = levels, concentration
         self.lr, self.weight_decay = lr, weight_decay
 
@@ -50,8 +55,9 @@ class DenoiserTraining(LightningModule):
         uniform = torch.rand(len(image), device=self.device)
         t = (len(self.schedule) * uniform**self.concentration).long()  # (B,)
         noise = torch.randn_like(image)
-        noisy = diffuse(image, noise, self._alpha_cumprod(t))
-        loss = F.mse_loss(predict_noise(self.model, noisy, t), noise)
+        alpha_cumprod = self._alpha_cumprod(t)
+        noisy = diffuse(image, noise, alpha_cumprod)
+        loss = F.mse_loss(predict(self.model, noisy, t, alpha_cumprod).noise, noise)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -69,7 +75,7 @@ class DenoiserTraining(LightningModule):
         alpha_cumprod = self._alpha_cumprod(t)
         streams = Streams(0, tuple(batch["index"].tolist()), ("validation", level))
         noisy = diffuse(image, streams.normal(image), alpha_cumprod)
-        predicted = predict_image(noisy, predict_noise(self.model, noisy, t), alpha_cumprod).clamp(-1, 1)
+        predicted = predict(self.model, noisy, t, alpha_cumprod).image.clamp(-1, 1)
         return -10 * torch.log10((predicted - image).square().mean((1, 2, 3)) / 4)  # (B,)
 
     def _alpha_cumprod(self, t: Tensor) -> Tensor:

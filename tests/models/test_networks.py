@@ -3,7 +3,6 @@ import torch
 
 from dds.errors import InputError
 from dds.models.cifar10 import CifarDenoiser, CifarResNet
-from dds.models.linear_segmenter import LinearSegmenter
 from dds.models.padding import pad_to_multiple
 
 
@@ -23,14 +22,6 @@ def test_padding_leaves_fitting_images_alone():
 def test_padding_refuses_what_cannot_be_mirrored():
     with pytest.raises(InputError, match="4x4"):
         pad_to_multiple(torch.rand(1, 3, 4, 4), 32)
-
-
-@pytest.mark.parametrize(("backbone", "size"), [("resnet10t", 64), ("test_vit", 160)])
-def test_linear_segmenter_takes_any_backbone(backbone, size):
-    network = LinearSegmenter(backbone, classes=7)
-    logits = network(torch.rand(2, 3, size, size))
-    assert logits.shape[:2] == (2, 7)
-    assert len(network.pretrained_cfg["mean"]) == 3
 
 
 def test_cifar_resnet_has_its_depth():

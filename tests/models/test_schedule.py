@@ -1,5 +1,15 @@
+import json
+
 import numpy as np
 import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    HeunDiscreteScheduler,
+    PNDMScheduler,
+)
 
 from dds.errors import InputError
 from dds.models.schedule import NoiseSchedule
@@ -52,3 +62,45 @@ def test_a_levels_own_sigma_leads_back_to_it(t):
 def test_levels_that_do_not_exist(given):
     with pytest.raises(InputError, match="noise level"):
         NoiseSchedule.from_config().level(given)
+
+
+@pytest.mark.parametrize("kind", [DDPMScheduler, DDIMScheduler, PNDMScheduler, DPMSolverMultistepScheduler])
+@pytest.mark.parametrize("beta_schedule", ["linear", "squaredcos_cap_v2", "scaled_linear"])
+def test_saved_configuration_of_any_scheduler_with_betas(kind, beta_schedule):
+    scheduler = kind(beta_schedule=beta_schedule, beta_end=0.015, num_train_timesteps=200)
+    schedule = NoiseSchedule.from_config(json.loads(scheduler.to_json_string()))
+    assert torch.allclose(schedule.alphas_cumprod.float(), scheduler.alphas_cumprod, rtol=1e-3, atol=1e-7)
+
+
+def test_defaults_of_another_scheduler_are_its_own():
+    scheduler = HeunDiscreteScheduler()
+    assert scheduler.config.beta_end != DDPMScheduler().config.beta_end
+    schedule = NoiseSchedule.from_config(json.loads(scheduler.to_json_string()))
+    assert torch.allclose(schedule.alphas_cumprod.float(), scheduler.alphas_cumprod, rtol=1e-4)
+
+
+def test_zero_terminal_snr_has_an_infinite_last_sigma():
+    schedule = NoiseSchedule.from_config(
+        {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "beta_schedule": "scaled_linear"}
+    )
+    assert schedule.at(999).sigma == float("inf")
+    assert schedule.sigmas[:999].isfinite().all()
+    assert schedule.nearest(1e9).t == 999
+    assert schedule.nearest(schedule.at(500).sigma).t == 500
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"beta_shedule": "linear"}, "no argument beta_shedule"),
+        ({"beta_schedule": "cosine"}, "cosine"),
+        ({"prediction_type": "flow"}, "prediction_type is 'flow'; expected one of epsilon"),
+        (
+            {"_class_name": "EDMEulerScheduler", "prediction_type": "epsilon"},
+            "EDMEulerScheduler knows no betas",
+        ),
+    ],
+)
+def test_schedules_that_are_none(config, words):
+    with pytest.raises(InputError, match=words):
+        NoiseSchedule.from_config(config)

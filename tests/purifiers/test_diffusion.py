@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TinyNoiseNetwork
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from dds.errors import InputError
 from dds.noise import Streams
@@ -99,3 +99,40 @@ def test_diffusers_network_takes_any_size_and_is_frozen(learned_variance):
 def test_levels_outside_the_schedule(level):
     with pytest.raises(InputError, match="0 <= t <= 999"):
         DiffusionDenoiser(TinyNoiseNetwork()).level(level)
+
+
+SCHEDULERS = [
+    DDPMScheduler(),
+    DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction"),
+    DDPMScheduler(beta_schedule="scaled_linear", prediction_type="sample", num_train_timesteps=500),
+    DDPMScheduler(variance_type="learned_range"),
+    DDIMScheduler(prediction_type="v_prediction", rescale_betas_zero_snr=True),
+    DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="sample"),
+]
+
+
+@pytest.mark.parametrize(
+    "scheduler", SCHEDULERS, ids=lambda s: f"{s.config.beta_schedule}-{s.config.prediction_type}"
+)
+def test_folder_purifies_as_its_own_scheduler_predicts(tmp_path, scheduler):
+    network = unet(learned_variance=scheduler.config.get("variance_type") == "learned_range").eval()
+    DDPMPipeline(network, scheduler).save_pretrained(tmp_path)
+    purifier = DiffusionDenoiser(str(tmp_path))
+    image = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    scheduler.set_timesteps(len(purifier.schedule))
+    for t in (0, 10, 259, len(purifier.schedule) - 1):
+        noisy = scheduler.add_noise(image * 2 - 1, noise, torch.tensor([t]))
+        with torch.no_grad():
+            said = network(noisy, t).sample
+        if isinstance(scheduler, DDIMScheduler):
+            said = said[:, :3]
+        predicted = scheduler.step(said, t, noisy).pred_original_sample
+        purified = purifier.denoise(image, purifier.level(t), noise)
+        assert torch.allclose(purified, (predicted + 1) / 2, atol=2e-5)
+
+
+def test_class_conditional_network_is_refused():
+    network = UNet2DModel(num_class_embeds=10, block_out_channels=(32, 32, 32, 32))
+    with pytest.raises(InputError, match="class-conditional"):
+        DiffusionDenoiser(network)

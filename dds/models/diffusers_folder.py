@@ -1,0 +1,104 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+from huggingface_hub import snapshot_download
+from torch import nn
+
+from dds.errors import InputError
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class DiffusersFolder:
+    """A model in diffusers' own layout: a folder as `save_pretrained` writes it, or a name on the hub.
+
+    Attributes:
+        source: What `from_pretrained` takes: the folder's path or the name.
+        configs: The folder that holds its JSON files; of a hub model the cached ones.
+    """
+
+    source: str
+    configs: Path
+
+    @classmethod
+    def find(cls, name: str) -> "DiffusersFolder":
+        """Open a folder, or fetch what says of which kind a hub model is, before its weights.
+
+        Raises:
+            InputError: If there is neither a folder nor a model on the hub of that name.
+        """
+        path = Path(name).expanduser()
+        if path.is_dir():
+            return cls(str(path), path)
+        try:
+            return cls(name, Path(snapshot_download(name, allow_patterns="*.json")))
+        except (OSError, ValueError) as error:  # what the hub's errors have in common
+            raise InputError(
+                f"there is no folder {name}, and the hub does not give such a model: {error} {_remedy(name)}"
+            ) from error
+
+    @property
+    def remedy(self) -> str:
+        """What to do where it cannot be loaded."""
+        return _remedy(self.source)
+
+    def has(self, part: str) -> bool:
+        """Tell whether there is a folder of that name in it."""
+        return (self.configs / part).is_dir()
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """Read a configuration, e.g. `unet/config.json`; None where there is no such file.
+
+        Raises:
+            InputError: If it is damaged.
+        """
+        path = self.configs / name
+        if not path.is_file():
+            return None
+        try:
+            return cast(dict[str, Any], json.loads(path.read_text()))
+        except ValueError as error:
+            raise InputError(f"{path} cannot be read: {error}. Download it again.") from error
+
+    def read_network(self, kind: type[Network], part: str, use_safetensors: bool | None = None) -> Network:
+        """Load a network, float32, with exactly the weights that its configuration asks for.
+
+        Args:
+            kind: Its class in diffusers, e.g. `UNet2DModel`.
+            part: The folder that it lies in, e.g. `unet`; empty for a network alone.
+            use_safetensors: Take no other weights; None: also `.bin`, of which no code is run either.
+
+        Raises:
+            InputError: If its files are absent or damaged, or the weights do not fit.
+        """
+        what = f"the network {part} of {self.source}" if part else f"the network of {self.source}"
+        try:
+            network, report = cast(Any, kind).from_pretrained(
+                self.source,
+                subfolder=part,
+                torch_dtype=torch.float32,
+                low_cpu_mem_usage=False,
+                use_safetensors=use_safetensors,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(f"{what} cannot be loaded: {error} {self.remedy}") from error
+        wrong = [f"{kind} {', '.join(keys[:4])}" for kind, keys in report.items() if keys]
+        if wrong:
+            raise InputError(
+                f"the weights of {what} do not fit its config.json: {'; '.join(wrong)}. {self.remedy}"
+            )
+        return cast(Network, network)
+
+
+def _remedy(source: str) -> str:
+    if Path(source).is_dir():
+        return "Download or save it again."
+    return (
+        f"Where the hub can be reached, run `hf download {source} --local-dir FOLDER`; the path of that "
+        "folder works here as well as the name."
+    )
