@@ -53,6 +53,15 @@ EVALUATION_OPTIONS = {
 Arguments = list[str] | None
 """Command-line arguments; None: those of the process."""
 
+_NO_WEIGHTS = {
+    "backbone_weights": None,
+    "encoder_weights": None,
+    "pretrained": False,
+    "weights": None,
+    "weights_backbone": None,
+}
+"""Arguments by which timm, torchvision, segmentation-models-pytorch and our own networks fetch weights."""
+
 CONFIGS = Path(__file__).parent.parent / "configs"
 
 
@@ -191,11 +200,13 @@ def _finish(
         "data": type(built.data).__name__,
         "images": len(samples["index"].unique()),
         "seed": seed,
+        "utility": task.utility,
+        "lower_is_better": task.lower_is_better,
         **facts,
         "conditions": summarise(type(task), conditions, samples, votes, seed),
     }
     folder.write_summary(summary)
-    figures = draw_figures(summary, folder.examples, folder.figures, task.utility)
+    figures = draw_figures(summary, folder.examples, folder.figures)
     console.print(summary_table(summary, task.utility))
     if config.logger:
         console.print(log_to_wandb(folder, summary, figures, config.project), soft_wrap=True)
@@ -203,7 +214,7 @@ def _finish(
 
 
 def _stem(config: Namespace) -> str:
-    return Path(str(config.config[-1])).stem if config.config else "run"
+    return "+".join(Path(str(path)).stem for path in config.config or ["run"])
 
 
 def _with_header(config: str, facts: dict[str, Any]) -> str:
@@ -246,4 +257,16 @@ def _network(config: Namespace) -> dict[str, Any]:
     spec = config.task.init_args.model
     if isinstance(spec, str):
         raise InputError(f"task.model={spec}: name the trained network by class_path and init_args.")
-    return dict(spec.as_dict())
+    return _without_weights(spec.as_dict())
+
+
+def _without_weights(spec: dict[str, Any]) -> dict[str, Any]:
+    """Leave out where a network's first weights came from: its file holds them all, and fetches none."""
+    arguments = {**spec.get("init_args", {}), **spec.get("dict_kwargs", {})}
+    if spec["class_path"].endswith(".pretrained"):
+        return _without_weights(arguments["model"])
+    for name, value in arguments.items():
+        if isinstance(value, dict) and "class_path" in value:
+            arguments[name] = _without_weights(value)
+        arguments[name] = _NO_WEIGHTS.get(name, arguments[name])
+    return {"class_path": spec["class_path"], "init_args": arguments}

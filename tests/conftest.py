@@ -1,6 +1,7 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -71,3 +72,11 @@ class TinySegmenter(nn.Module):
 @pytest.fixture
 def images() -> torch.Tensor:
     return torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def metrics_of(task, pairs):
+    """Return the data-set metrics of decisions and their batches, given in any number of parts."""
+    parts = [task.statistics(decision, batch) for decision, batch in pairs]
+    statistics = {name: torch.cat([part[name] for part in parts]).double().numpy() for name in parts[0]}
+    images = len(next(iter(statistics.values())))
+    return {name: value[0].item() for name, value in task.metrics(statistics, np.ones((1, images))).items()}

@@ -1,4 +1,4 @@
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, Value
 from dds.batch import Batch
-from dds.errors import InputError
+from dds.models.features import find_layer, outputs_of
 from dds.noise import Streams
 
 
@@ -30,7 +30,7 @@ class FeatureDistance(Objective):
 
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
         """Return the distance to the features of the clean image without a purifier."""
-        layer = self._find(task.model)
+        layer = find_layer(task.model, self.layer)
         with torch.no_grad():
             clean = self._features(task, layer, batch["image"])
 
@@ -46,24 +46,9 @@ class FeatureDistance(Objective):
         """The features of the clean image take one more forward."""
         return evaluations + Calls(forward=1)
 
-    def _find(self, model: nn.Module) -> nn.Module:
-        layers: dict[str, nn.Module] = dict(model.named_modules())
-        if self.layer not in layers:
-            few = ", ".join(list(layers)[1:9])
-            raise InputError(f"{type(model).__name__} has no layer {self.layer!r}; it has {few}, ...")
-        return layers[self.layer]
-
     def _features(self, task: AttackedTask, layer: nn.Module, image: Tensor) -> Tensor:
-        caught: list[Tensor] = []
-
-        def catch(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            caught.append(output)
-
-        handle = layer.register_forward_hook(catch)
-        try:
+        with outputs_of(layer) as caught:
             task(image)
-        finally:
-            handle.remove()
         return self._flatten(caught[-1])  # (B, features)
 
     def _flatten(self, features: Tensor) -> Tensor:

@@ -39,8 +39,8 @@ class AttackedTask(Protocol):
     def __call__(self, image: Tensor) -> Tensor:
         """Return the network's output for images in [0, 1]."""
 
-    def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return how wrong the output is on each image, `[B]`."""
+    def image_loss(self, image: Tensor, batch: Batch) -> Tensor:
+        """Return how wrong the network is on each image in [0, 1], `[B]`."""
 
 
 class Objective(ABC):
@@ -67,4 +67,4 @@ class TaskLoss(Objective):
 
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
         """Return the loss of the batch's targets."""
-        return lambda image, streams: task.loss(task(purify(image, streams)), batch)
+        return lambda image, streams: task.image_loss(purify(image, streams), batch)

@@ -16,6 +16,7 @@ from dds.noise import Streams
 from dds.protocol import CLEAN, Condition, Cost, Craft, Plan, list_conditions
 from dds.purifiers import Purifier
 from dds.tasks import BaseTask
+from dds.tasks.base import PurifyDatabase
 
 _TOLERANCE = 1e-5  # rounding of image + perturbation, relative to eps and 1
 
@@ -104,6 +105,19 @@ class AttackAndPurify(Callback):
         if self.purifier is not None:
             self.purifier.to(trainer.strategy.root_device).eval().requires_grad_(False)
 
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the task prepare itself, with every defence at hand."""
+        defences = {condition.defence for condition in self.plan.conditions}
+        purify = {str(level or "t0"): self._of_database(level) for level in defences}
+        cast(BaseTask, pl_module).prepare(cast(Any, trainer).datamodule, purify)
+
+    def _of_database(self, level: NoiseLevel | None) -> PurifyDatabase:
+        def purify(image: Tensor, index: Tensor) -> Tensor:
+            streams = Streams(self.seed, tuple(index.tolist()), ("database",))
+            return next(self._draws(image, level, 1, streams))
+
+        return purify
+
     def on_test_batch_start(
         self,
         trainer: Trainer,
@@ -146,7 +160,7 @@ class AttackAndPurify(Callback):
                 keys = tuple(condition.key for condition in shared)
                 self.at_work = keys[0]
                 draws = self._draws(attacked, defence, shared[0].draws, streams.child("defence"))
-                yield View(keys, attacked, draws)
+                yield View(keys, attacked, draws, str(defence or "t0"))
 
     def _craft(self, craft: Craft, task: BaseTask, batch: Batch, streams: Streams) -> Tensor:
         image = batch["image"]

@@ -18,14 +18,13 @@ COLOURS = ("#009E73", "#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#0
 _DPI = 150
 
 
-def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path, utility: str) -> list[Path]:
+def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path) -> list[Path]:
     """Draw every figure of a run as PNG.
 
     Args:
         summary: The content of `summary.json`.
         examples: The run's `examples.npz`.
         folder: Where the figures go.
-        utility: The metric on the curve's axis.
 
     Returns:
         The files written.
@@ -34,13 +33,13 @@ def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path, utili
         shown = dict(arrays)
     defences, lines = _defences(summary), _lines(summary)
     curve, panels = _figure(6.4, 4.0), _figure(1.4 * len(defences) + 1, 2.8 * len(lines) + 0.5)
-    utility_curve(curve, summary, utility)
+    utility_curve(curve, summary)
     example_panels(panels, summary, shown)
     overview = _figure(1.4 * len(defences) + 8, 2.8 * len(lines) + 0.5)
     halves: Any = overview.subfigures(1, 2, width_ratios=[1.4 * len(defences) + 1, 7])
     left, right = halves
     example_panels(left, summary, shown)
-    utility_curve(right, summary, utility)
+    utility_curve(right, summary)
     figures = {"utility": curve, "examples": panels, "overview": overview}
     paths = [folder / f"{name}.png" for name in figures]
     for path, figure in zip(paths, figures.values(), strict=True):
@@ -48,9 +47,9 @@ def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path, utili
     return paths
 
 
-def utility_curve(figure: FigureBase, summary: Mapping[str, Any], metric: str) -> None:
+def utility_curve(figure: FigureBase, summary: Mapping[str, Any]) -> None:
     """Draw utility against the noise level: one line for the clean images, one for each attack and view."""
-    axes = figure.subplots()
+    axes, metric = figure.subplots(), summary["utility"]
     entries, defences = summary["conditions"], _defences(summary)
     place = {name: rank for rank, name in enumerate(defences)}
     undefended = {e["attack"]: e for e in entries if e["t"] is None and e["attacker_sees"] == "none"}
@@ -68,7 +67,8 @@ def utility_curve(figure: FigureBase, summary: Mapping[str, Any], metric: str) -
             label,
         )
     axes.set_xticks(range(len(defences)), [name.replace(" ", "\n") for name in defences])
-    axes.set(xlabel="defence: noise level", ylabel=f"{metric} (higher is better)", ylim=(0, None))
+    better = "lower" if summary["lower_is_better"] else "higher"
+    axes.set(xlabel="defence: noise level", ylabel=f"{metric} ({better} is better)", ylim=(0, None))
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
 

@@ -69,7 +69,10 @@ def merge_parts(parts: Sequence[Path], conditions: Sequence[str]) -> tuple[pa.Ta
     table = table.append_column("rank", rank).sort_by(keys).drop_columns("rank")
     combined = pa.compute.equal(table["draw"], COMBINED)
     samples, votes = table.filter(pa.compute.invert(combined)), table.filter(combined)
-    return samples, votes.drop_columns(["draw", "linf", "l2", "psnr", "ssim"]) if len(votes) else None
+    if not len(votes):
+        return samples, None
+    single = [name for name in votes.column_names if votes[name].null_count]  # what only single draws have
+    return samples, votes.drop_columns(["draw", *single])
 
 
 def to_arrays(table: pa.Table) -> dict[str, NDArray[np.float64]]:

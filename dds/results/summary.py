@@ -1,6 +1,6 @@
 """From samples to metrics with intervals."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,9 @@ CONFIDENCE = 95.0
 
 Array = NDArray[np.float64]
 Metrics = dict[str, Array]  # name to [1 + REPLICATES], the value on all images first
-Compute = Callable[[Mapping[str, Any], Any], dict[str, Any]]
+
+FIDELITY = ("psnr", "ssim", "linf", "l2", "feature_cosine")
+"""Statistics of every task, whose metric is their mean."""
 
 
 def summarise(
@@ -31,8 +33,8 @@ def summarise(
     """Compute every metric of every condition, with 95 % bootstrap intervals over images.
 
     A metric's plain name is its mean over draws; `_worst` takes the worst draw of each image, `_vote` the
-    combined decision of all draws. `utility_drop` is the relative loss of utility against the clean images
-    without defence, both resampled alike.
+    combined decision of all draws. `utility_drop` is the relative loss of utility (growth of an error)
+    against the clean images without defence, both resampled alike.
 
     Args:
         task: Whose `metrics` are computed.
@@ -52,10 +54,10 @@ def summarise(
         metrics = _condition_metrics(task, _rows(samples, condition.key), weights)
         if votes is not None and condition.draws > 1:
             combined = to_arrays(_rows(votes, condition.key))
-            metrics |= {f"{k}_vote": v for k, v in _weighted(task.metrics, combined, weights).items()}
+            metrics |= {f"{k}_vote": v for k, v in task.metrics(combined, weights).items()}
         if condition.attack == CLEAN and condition.defence is None:
             baseline = metrics[task.utility]
-        entries.append(_entry(condition, metrics, baseline, task.utility))
+        entries.append(_entry(condition, metrics, _drop(task, metrics, baseline)))
     return entries
 
 
@@ -76,27 +78,31 @@ def _condition_metrics(task: type[BaseTask], rows: pa.Table, weights: Array) -> 
     stacked = {  # rows are sorted by image, then draw: (images, draws, ...)
         name: value.reshape(images, draws, *value.shape[1:]) for name, value in to_arrays(rows).items()
     }
-    each = [_weighted(task.metrics, {k: v[:, d] for k, v in stacked.items()}, weights) for d in range(draws)]
+    each = [task.metrics({k: v[:, d] for k, v in stacked.items()}, weights) for d in range(draws)]
     metrics = {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
     if draws > 1:
-        worst = stacked[task.score].argmin(1)
+        worst = _worst_draw(task, stacked[task.score])
         chosen = {name: value[np.arange(images), worst] for name, value in stacked.items()}
-        metrics |= {f"{k}_worst": v for k, v in _weighted(task.metrics, chosen, weights).items()}
-    for name in ("psnr", "ssim", "linf", "l2"):
-        metrics[name] = weights @ stacked[name].mean(1) / images
-    return metrics
+        metrics |= {f"{k}_worst": v for k, v in task.metrics(chosen, weights).items()}
+    shared = {name: stacked[name].mean(1) for name in FIDELITY if name in stacked}
+    return metrics | {name: weights @ value / images for name, value in shared.items()}
 
 
-def _weighted(compute: Compute, statistics: Mapping[str, Array], weights: Array) -> Metrics:
-    sums = {name: weights @ value for name, value in statistics.items()}  # (1 + REPLICATES, ...)
-    return compute(sums, weights.sum(1))
+def _worst_draw(task: type[BaseTask], score: Array) -> NDArray[np.int64]:
+    worst: NDArray[np.int64] = np.argmax(score if task.lower_is_better else -score, axis=1)
+    return worst  # (images,) of (images, draws)
 
 
-def _entry(condition: Condition, metrics: Metrics, baseline: Array | None, utility: str) -> dict[str, Any]:
-    drop = None
-    if baseline is not None:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            drop = 1 - metrics[utility] / baseline
+def _drop(task: type[BaseTask], metrics: Metrics, baseline: Array | None) -> Array | None:
+    """Return the part of the clean utility that is lost, or for an error by which part it has grown."""
+    if baseline is None:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        change = metrics[task.utility] / baseline - 1
+    return change if task.lower_is_better else -change
+
+
+def _entry(condition: Condition, metrics: Metrics, drop: Array | None) -> dict[str, Any]:
     return {
         "key": condition.key,
         "attack": condition.attack,

@@ -1,27 +1,35 @@
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dds.batch import EXAMPLES, Batch, Record, View
+from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.metrics import fidelity, perturbation
+from dds.models.features import find_layer, find_pooled_layer, outputs_of, pool
 from dds.models.zoo import resolve
+from dds.tasks.distributed import gather
 from dds.tasks.optimisation import adamw_one_cycle
 
 Statistics = dict[str, Tensor]
+Array = NDArray[np.float64]
+PurifyDatabase = Callable[[Tensor, Tensor], Tensor]
+"""From images `[B, 3, H, W]` and their indices `[B]` to purified images."""
 
 
 class BaseTask(LightningModule, ABC):
     """A vision task: a network, how wrong it is on an image, and what that means over a data set.
 
     A subclass says how a prediction is scored; this class owns the loop over views at test time and the
-    training loop. Data-set metrics are functions of per-image statistics summed over images (`metrics`), so
-    they can be recomputed, with intervals, from the run folder alone.
+    training loop. Data-set metrics are functions of per-image statistics (`metrics`), so they can be
+    recomputed, with intervals, from the run folder alone.
 
     Args:
         model: The network, by `class_path`; `zoo:<name>`; or the path of a file written by `train.py`.
@@ -29,15 +37,23 @@ class BaseTask(LightningModule, ABC):
             configuration says (timm), else 0.
         std: What it is divided by; likewise, else 1.
         input_size: `[H, W]` that images are resized to inside the network's forward; default: as they are.
+        features: Layer of the network whose pooled output is compared, by cosine, between what the task sees
+            and the original image; default: found in timm's, torchvision's, segmentation-models-pytorch's
+            and DINOv2 networks, else not reported.
+        train_only: Part of the network that is trained, e.g. `head`; the rest keeps its weights and runs in
+            evaluation mode. Default: all is trained.
         lr: Highest learning rate, for training.
         weight_decay: Weight decay, for training.
     """
 
     utility: ClassVar[str]
-    """The data-set metric that stands for what the model is worth; higher is better."""
+    """The data-set metric that stands for what the model is worth."""
 
     score: ClassVar[str]
-    """The per-image statistic that tells a better draw from a worse one; higher is better."""
+    """The per-image statistic that tells a better draw from a worse one."""
+
+    lower_is_better: ClassVar[bool] = False
+    """Whether utility and score measure an error."""
 
     def __init__(
         self,
@@ -45,6 +61,8 @@ class BaseTask(LightningModule, ABC):
         mean: list[float] | None = None,
         std: list[float] | None = None,
         input_size: tuple[int, int] | None = None,
+        features: str | None = None,
+        train_only: str | None = None,
         lr: float = 1e-3,
         weight_decay: float = 0.01,
     ) -> None:
@@ -57,7 +75,12 @@ class BaseTask(LightningModule, ABC):
             raise InputError(f"std is {self.std.flatten().tolist()}; expected positive values.")
         self.input_size = input_size
         self.lr, self.weight_decay = lr, weight_decay
-        self._validation: list[tuple[Statistics, int]] = []
+        self.features = features
+        self._feature_layer()  # an unknown name is refused before any work
+        self.train_only = train_only
+        if train_only is not None:
+            find_layer(self.model.requires_grad_(False), train_only).requires_grad_(True)
+        self._validation: list[Mapping[str, Array]] = []
 
     mean: Tensor
     std: Tensor
@@ -78,16 +101,19 @@ class BaseTask(LightningModule, ABC):
 
     @abstractmethod
     def statistics(self, decision: Tensor, batch: Batch) -> Statistics:
-        """Measure each image, `[B]` or `[B, C]`, so that sums over images suffice for `metrics`."""
+        """Measure each image, `[B]` or `[B, ...]`; all that `metrics` needs to know of it."""
 
     @staticmethod
     @abstractmethod
-    def metrics(sums: Mapping[str, Any], images: Any) -> dict[str, Any]:
-        """Compute the data-set metrics, each `[...]`.
+    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
+        """Compute the data-set metrics on each of R data sets drawn from N images.
 
         Args:
-            sums: The statistics summed over images, `[...]` or `[..., C]`; numpy arrays.
-            images: How many images were summed, `[...]`.
+            statistics: What `statistics` said of each image, `[N]` or `[N, ...]`; numpy arrays.
+            weights: `[R, N]`, how often each image is in each data set.
+
+        Returns:
+            Name to `[R]`.
         """
 
     @abstractmethod
@@ -97,6 +123,34 @@ class BaseTask(LightningModule, ABC):
     @abstractmethod
     def render(self, decision: Tensor, batch: Batch) -> list[Any]:
         """Return for each image what a figure shows of a decision: `[H, W, 3]` uint8, or a caption."""
+
+    # What a task may say besides
+
+    def prepare(self, data: BaseDataModule, purify: Mapping[str, PurifyDatabase]) -> None:
+        """Do what has to be done once before the first test batch.
+
+        Args:
+            data: The data module.
+            purify: The purifier for each defence, by the defence's key; `t0` returns images as they are.
+        """
+
+    def image_loss(self, image: Tensor, batch: Batch) -> Tensor:
+        """Return how wrong the network is on each image `[B, 3, H, W]` in [0, 1], `[B]`."""
+        return self.loss(self(image), batch)
+
+    def look(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the network's output and, where it has any, its pooled features, `[B, F]` unit vectors."""
+        layer = self._feature_layer()
+        if layer is None:
+            return self(image), None
+        with outputs_of(layer) as caught:
+            output = self(image)
+        return output, F.normalize(pool(caught[-1]), dim=1)
+
+    def _feature_layer(self) -> nn.Module | None:
+        if self.features is None:
+            return find_pooled_layer(self.model)
+        return find_layer(self.model, self.features)
 
     # What every task does
 
@@ -122,10 +176,13 @@ class BaseTask(LightningModule, ABC):
         original, decisions = batch["image"], []
         moved = perturbation(view.attacked, original)
         for draw, shown in enumerate(view.draws):
-            output = self(shown)
+            output, features = self.look(shown)
             self.check_targets(output, batch)
             decision = self.decide(output)
             statistics = self.statistics(decision, batch) | moved | fidelity(shown, original)
+            if features is not None:
+                clean = batch.setdefault("features", features)  # the first view is the clean image
+                statistics["feature_cosine"] = (features * clean).sum(1)
             yield self._record(view, draw, statistics, {"shown": shown, "decision": decision})
             decisions.append(decision)
         if len(decisions) > 1:
@@ -144,26 +201,32 @@ class BaseTask(LightningModule, ABC):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the mean loss of a batch."""
-        output = self(batch["image"])
-        self.check_targets(output, batch)
-        loss = self.loss(output, batch).mean()
+        loss = self.image_loss(batch["image"], batch).mean()
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
+    def train(self, mode: bool = True) -> "BaseTask":
+        """Switch to training mode, all but what is frozen."""
+        super().train(mode)
+        if self.train_only is not None:
+            self.model.eval()
+            self.model.get_submodule(self.train_only).train(mode)
+        return self
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch to the validation metrics."""
-        statistics = self.statistics(self.decide(self(batch["image"])), batch)
-        sums = {name: value.double().sum(0) for name, value in statistics.items()}
-        self._validation.append((sums, len(batch["image"])))
+        """Measure a batch for the validation metrics; one comes before any training."""
+        output = self(batch["image"])
+        self.check_targets(output, batch)
+        statistics = self.statistics(self.decide(output), batch)
+        self._validation.append({name: value.double().cpu().numpy() for name, value in statistics.items()})
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics over all processes."""
-        sums = {name: sum(part[name] for part, _ in self._validation) for name in self._validation[0][0]}
-        sums["images"] = torch.tensor(float(sum(count for _, count in self._validation)), device=self.device)
-        everywhere = {k: self.trainer.strategy.reduce(v, reduce_op="sum") for k, v in sums.items()}
-        arrays = {k: cast(Tensor, v).cpu().numpy() for k, v in everywhere.items()}
-        metrics = self.metrics(arrays, arrays.pop("images"))
-        self.log_dict({f"val/{name}": float(value) for name, value in metrics.items()}, prog_bar=True)
+        parts = gather(self._validation)
+        statistics = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        images = len(next(iter(statistics.values())))
+        metrics = self.metrics(statistics, np.ones((1, images)))
+        self.log_dict({f"val/{name}": float(value[0]) for name, value in metrics.items()}, prog_bar=True)
         self._validation.clear()
 
     def configure_optimizers(self) -> Any:

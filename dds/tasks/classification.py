@@ -32,9 +32,9 @@ class Classification(BaseTask):
         return {"correct": (decision == batch["label"]).float(), "predicted": decision.float()}
 
     @staticmethod
-    def metrics(sums: Mapping[str, Any], images: Any) -> dict[str, Any]:
+    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
         """Return the accuracy."""
-        return {"accuracy": sums["correct"] / images}
+        return {"accuracy": weights @ statistics["correct"] / weights.sum(1)}
 
     def check_targets(self, output: Tensor, batch: Batch) -> None:
         """Refuse labels that the network has no logit for."""

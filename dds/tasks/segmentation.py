@@ -10,16 +10,15 @@ from torchmetrics.functional.classification import multiclass_stat_scores
 
 from dds.batch import IGNORED, Batch
 from dds.errors import InputError
-from dds.models.padding import pad_to_multiple
-from dds.tasks.base import BaseTask, Statistics
+from dds.tasks.base import Statistics
+from dds.tasks.dense import DenseTask
 
 
-class SemanticSegmentation(BaseTask):
+class SemanticSegmentation(DenseTask):
     """One class for each pixel; any network that returns logits `[B, C, h, w]`.
 
     Metrics: mIoU over the whole data set (from one count of each class, not the mean of per-image values)
-    and pixel accuracy; pixels labelled 255 count in neither. Images whose sides the network cannot divide
-    are padded, and logits of another size are interpolated to the image's.
+    and pixel accuracy; pixels labelled 255 count in neither.
     """
 
     utility = "mIoU"
@@ -29,24 +28,9 @@ class SemanticSegmentation(BaseTask):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits `[B, C, H, W]` of images `[B, 3, H, W]` in [0, 1]."""
-        height, width = image.shape[-2:]
-        padded = pad_to_multiple(image, self._size_multiple)
-        logits = super().forward(padded)
-        if logits.ndim != 4:
-            raise InputError(
-                f"the network returns {tuple(logits.shape)}; expected logits [B, classes, h, w]."
-            )
+        logits = super().forward(image)
         self.classes = logits.shape[1]
-        if self.input_size is None and logits.shape[-2:] == padded.shape[-2:]:
-            return logits[..., :height, :width]
-        return F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
-
-    @property
-    def _size_multiple(self) -> int:
-        """What the sides of images must divide by; segmentation-models-pytorch's networks tell."""
-        if self.input_size is not None or not getattr(self.model, "requires_divisible_input_shape", False):
-            return 1
-        return int(self.model.encoder.output_stride)  # type: ignore[union-attr, arg-type]
+        return logits
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the mean cross-entropy over each image's labelled pixels, `[B]`."""
@@ -85,10 +69,11 @@ class SemanticSegmentation(BaseTask):
         return {"intersection": hit, "predicted": hit + false_alarm, "labelled": labelled, "iou": iou}
 
     @staticmethod
-    def metrics(sums: Mapping[str, Any], images: Any) -> dict[str, Any]:
+    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
         """Return mIoU over the classes that occur, and pixel accuracy."""
-        hit, labelled = sums["intersection"], sums["labelled"]  # (..., C)
-        union = sums["predicted"] + labelled - hit
+        counts = (weights @ statistics[name] for name in ("intersection", "predicted", "labelled"))
+        hit, predicted, labelled = counts  # (R, C) each
+        union = predicted + labelled - hit
         iou = hit / np.maximum(union, 1)
         present = np.maximum((union > 0).sum(-1), 1)
         return {

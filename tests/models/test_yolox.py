@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from dds.data.files import read_image
 from dds.coco_ids import COCO_IDS
+from dds.data.files import read_image
 from dds.errors import InputError
 from dds.models import yolox
 from dds.models.yolox import YoloX

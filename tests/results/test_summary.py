@@ -9,7 +9,7 @@ from dds.models.schedule import NoiseLevel
 from dds.protocol import list_conditions
 from dds.results.summary import interval, summarise
 from dds.results.table import summary_table
-from dds.tasks import Classification
+from dds.tasks import Classification, DepthEstimation
 
 IMAGES, DRAWS = 200, 3
 CONDITIONS = list_conditions(["pgd"], ["none"], [NoiseLevel(10, 0.02)], DRAWS)
@@ -76,6 +76,32 @@ def test_utility_drop_is_relative_to_the_clean_undefended_task(samples):
     assert clean["utility_drop"] == {"value": 0.0, "low": 0.0, "high": 0.0}
     assert attacked["utility_drop"]["value"] == pytest.approx(1 - ratio)
     assert attacked["utility_drop"]["low"] < 1 - ratio < attacked["utility_drop"]["high"]
+
+
+def test_of_an_error_the_largest_is_worst_and_growth_is_lost_utility():
+    conditions = list_conditions([], [], [NoiseLevel(10, 0.02)], 2)
+    errors = {("clean/-/t0", 0): 1.0, ("clean/-/t10", 0): 1.5, ("clean/-/t10", 1): 2.5}
+    rows = [
+        {
+            "index": index,
+            "condition": key,
+            "draw": draw,
+            "rmse": rmse,
+            "absrel": 0.1,
+            "delta1": 1.0,
+            "known": 1.0,
+        }
+        for index in range(3)
+        for (key, draw), rmse in errors.items()
+    ]
+    last = summarise(DepthEstimation, conditions, pa.Table.from_pylist(sorted_rows(rows)), None)[1]
+    assert last["metrics"]["RMSE"]["value"] == pytest.approx(2.0)
+    assert last["metrics"]["RMSE_worst"]["value"] == pytest.approx(2.5)
+    assert last["utility_drop"]["value"] == pytest.approx(1.0)
+
+
+def sorted_rows(rows):
+    return sorted(rows, key=lambda row: (row["condition"], row["index"], row["draw"]))
 
 
 def test_summary_is_json_without_nan(samples):

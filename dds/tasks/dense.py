@@ -1,0 +1,35 @@
+import torch.nn.functional as F
+from torch import Tensor
+
+from dds.errors import InputError
+from dds.models.padding import pad_to_multiple
+from dds.tasks.base import BaseTask
+
+
+class DenseTask(BaseTask):
+    """A task with an answer for each pixel; any network that returns `[B, C, h, w]`.
+
+    Images whose sides the network cannot divide are padded, and outputs of another size are interpolated to
+    the image's.
+    """
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the network's output, `[B, C, H, W]`, for images `[B, 3, H, W]` in [0, 1]."""
+        height, width = image.shape[-2:]
+        padded = pad_to_multiple(image, self._size_multiple)
+        output = super().forward(padded)
+        if output.ndim != 4:
+            raise InputError(
+                f"the network returns {tuple(output.shape)}; expected [B, channels, h, w], one value or "
+                "logit of each class for each pixel. Name a network for segmentation or depth."
+            )
+        if output.shape[-2:] != padded.shape[-2:]:
+            output = F.interpolate(output, padded.shape[-2:], mode="bilinear", align_corners=False)
+        return output[..., :height, :width]
+
+    @property
+    def _size_multiple(self) -> int:
+        """What the sides of images must divide by; segmentation-models-pytorch's networks tell."""
+        if self.input_size is not None or not getattr(self.model, "requires_divisible_input_shape", False):
+            return 1
+        return int(self.model.encoder.output_stride)  # type: ignore[union-attr, arg-type]

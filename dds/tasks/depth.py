@@ -1,0 +1,128 @@
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from torch import Tensor
+
+from dds.batch import Batch
+from dds.errors import InputError
+from dds.tasks.base import Statistics
+from dds.tasks.dense import DenseTask
+
+NEAREST = 1e-3
+"""Metres; depth of no more than that counts as unknown."""
+
+
+class DepthEstimation(DenseTask):
+    """Metres for each pixel; any network that returns `[B, 1, h, w]`.
+
+    Metrics, over the pixels whose depth is known, for each image and then averaged over images (Eigen et al.,
+    NeurIPS 2014, section 4.2): RMSE in metres, AbsRel, and delta1, the share of pixels within a factor
+    of 1.25.
+
+    Args:
+        model: As in `BaseTask`; a network of segmentation-models-pytorch with one class will do.
+        max_depth: Metres; true depth from there on counts as unknown, and predictions are clamped to it.
+        crop: `[top, bottom, left, right]` pixels between which depth is measured; default: the whole image.
+            Eigen's for NYU at 480x640 is `[45, 471, 41, 601]`.
+        log_output: Whether the network returns the natural logarithm of metres.
+        **options: Those of `BaseTask`.
+    """
+
+    utility = "RMSE"
+    score = "rmse"
+    lower_is_better = True
+
+    def __init__(
+        self,
+        model: torch.nn.Module | str,
+        max_depth: float = 10.0,
+        crop: tuple[int, int, int, int] | None = None,
+        log_output: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, **options)
+        if max_depth <= NEAREST:
+            raise InputError(f"max_depth={max_depth}; expected metres, more than {NEAREST}.")
+        self.max_depth, self.crop, self.log_output = max_depth, crop, log_output
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return metres, `[B, H, W]`, of images `[B, 3, H, W]` in [0, 1]."""
+        depth = super().forward(image)
+        if depth.shape[1] != 1:
+            raise InputError(f"the network returns {tuple(depth.shape)}; expected depth, [B, 1, h, w].")
+        return depth[:, 0].exp() if self.log_output else depth[:, 0]
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the mean absolute error over each image's known pixels, `[B]`, in metres."""
+        return self._mean((output - batch["depth"]).abs(), self._known(batch))
+
+    def decide(self, output: Tensor) -> Tensor:
+        """Return metres within the range that is measured, `[B, H, W]`."""
+        return output.clamp(NEAREST, self.max_depth)
+
+    def combine(self, decisions: Tensor) -> Tensor:
+        """Return the median of each pixel, the lower of two middle values."""
+        return decisions.median(0).values
+
+    def statistics(self, decision: Tensor, batch: Batch) -> Statistics:
+        """Return `rmse`, `absrel`, `delta1` and whether any depth is `known`, `[B]` each."""
+        known = self._known(batch)
+        true = batch["depth"].clamp(min=NEAREST)
+        ratio = torch.maximum(decision / true, true / decision)
+        return {
+            "rmse": self._mean((decision - true).square(), known).sqrt(),
+            "absrel": self._mean((decision - true).abs() / true, known),
+            "delta1": self._mean((ratio < 1.25).float(), known),
+            "known": known.flatten(1).any(1).float(),
+        }
+
+    @staticmethod
+    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
+        """Return means over the images of which any depth is known; NaN where there is none."""
+        weights = weights * statistics["known"]
+        images = np.where(weights.any(1), weights.sum(1), np.nan)
+        names = {"RMSE": "rmse", "AbsRel": "absrel", "delta1": "delta1"}
+        return {metric: weights @ statistics[name] / images for metric, name in names.items()}
+
+    def check_targets(self, output: Tensor, batch: Batch) -> None:
+        """Refuse depth of another size than the image, and a crop outside of it."""
+        depth = batch["depth"]
+        if depth.shape[1:] != output.shape[1:]:
+            raise InputError(
+                f"depth is {tuple(depth.shape[1:])} but images {tuple(output.shape[1:])}; expected one value "
+                "for each pixel. Resize both alike in the data module (depth by nearest neighbour)."
+            )
+        if not depth.isfinite().all() or depth.min() < 0:
+            raise InputError(
+                "batch['depth'] holds NaN, infinite or negative values; expected metres, 0: unknown."
+            )
+        if self.crop is not None:
+            top, bottom, left, right = self.crop
+            if not (0 <= top < bottom <= depth.shape[1] and 0 <= left < right <= depth.shape[2]):
+                raise InputError(
+                    f"crop {list(self.crop)} does not lie in images of {tuple(depth.shape[1:])}; expected "
+                    "[top, bottom, left, right] in pixels of the image as the data module returns it."
+                )
+
+    def render(self, decision: Tensor, batch: Batch) -> list[Any]:
+        """Return depth as colours, near is bright, `[H, W, 3]` uint8; one scale for each image's truth."""
+        farthest = batch["depth"].flatten(1).amax(1).clamp(NEAREST, self.max_depth).reshape(-1, 1, 1)
+        colours = colormaps["magma"](1 - (decision / farthest).clamp(0, 1).numpy())[..., :3]  # (n, H, W, 3)
+        return list((colours * 255).round().astype("uint8"))
+
+    def _known(self, batch: Batch) -> Tensor:
+        depth = batch["depth"]
+        known = (depth > NEAREST) & (depth < self.max_depth)  # (B, H, W)
+        if self.crop is not None:
+            top, bottom, left, right = self.crop
+            inside = torch.zeros_like(known)
+            inside[:, top:bottom, left:right] = True
+            known = known & inside
+        return known
+
+    @staticmethod
+    def _mean(values: Tensor, known: Tensor) -> Tensor:
+        return (values * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1)

@@ -1,0 +1,76 @@
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from dds.batch import Batch
+from dds.errors import InputError
+from dds.metrics.average_precision import average_precision, mean_over_classes
+from dds.tasks.base import BaseTask, Statistics
+
+
+class MultiLabelClassification(BaseTask):
+    """Which of the classes an image shows; any network that returns logits `[B, C]`.
+
+    Metrics: mAP over the classes that occur, and the accuracy of the single yes-or-no answers. Answers on
+    labels that are not known (-1) count in neither.
+    """
+
+    utility = "mAP"
+    score = "accuracy"
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the mean binary cross-entropy over each image's known labels, `[B]`."""
+        labels = batch["labels"]
+        known = (labels >= 0).float()
+        losses = F.binary_cross_entropy_with_logits(output, labels.clamp(min=0), known, reduction="none")
+        return losses.sum(1) / known.sum(1).clamp(min=1)
+
+    def decide(self, output: Tensor) -> Tensor:
+        """Return the probability of each class, `[B, C]`."""
+        return output.sigmoid()
+
+    def combine(self, decisions: Tensor) -> Tensor:
+        """Return the mean probability over draws."""
+        return decisions.mean(0)
+
+    def statistics(self, decision: Tensor, batch: Batch) -> Statistics:
+        """Return `probability` and `labels`, `[B, C]` each, and `accuracy`, `[B]` over the known labels."""
+        labels = batch["labels"]
+        known = labels >= 0
+        right = ((decision > 0.5) == (labels > 0.5)) & known
+        accuracy = right.sum(1) / known.sum(1).clamp(min=1)
+        return {"probability": decision, "labels": labels, "accuracy": accuracy}
+
+    @staticmethod
+    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
+        """Return mAP and accuracy."""
+        each = [
+            average_precision(probability[labels >= 0], labels[labels >= 0] > 0, weights[:, labels >= 0])
+            for probability, labels in zip(statistics["probability"].T, statistics["labels"].T, strict=True)
+        ]  # C of (R,)
+        known = (statistics["labels"] >= 0).sum(1)  # (N,)
+        right, answers = weights @ (known * statistics["accuracy"]), weights @ known
+        accuracy = right / np.where(answers > 0, answers, np.nan)
+        return {"mAP": mean_over_classes(np.array(each)), "accuracy": accuracy}
+
+    def check_targets(self, output: Tensor, batch: Batch) -> None:
+        """Refuse labels of another number of classes."""
+        expected = (len(batch["labels"]), batch["labels"].shape[1])
+        if output.ndim != 2 or output.shape[1] != expected[1]:
+            raise InputError(
+                f"the network returns {tuple(output.shape)}; expected logits {expected}, one for each class "
+                "of the data set. Check that network and data set belong together."
+            )
+
+    def render(self, decision: Tensor, batch: Batch) -> list[Any]:
+        """Return captions: the classes that are seen, those that are wrong marked."""
+        pairs = zip(decision > 0.5, batch["labels"], strict=False)
+        return [_caption(seen, labels) for seen, labels in pairs]
+
+
+def _caption(seen: Tensor, labels: Tensor) -> str:
+    classes = seen.nonzero().flatten().tolist()
+    return " ".join(f"{c}" if labels[c] != 0 else f"{c} (wrong)" for c in classes) or "nothing"

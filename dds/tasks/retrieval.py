@@ -1,0 +1,176 @@
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from rich.progress import track
+from torch import Tensor, nn
+
+from dds.batch import Batch, Record, Relevance, View
+from dds.data import BaseDataModule
+from dds.errors import InputError
+from dds.metrics.revisited import SETUPS, evaluate_ranking
+from dds.tasks.base import BaseTask, PurifyDatabase, Statistics
+from dds.tasks.distributed import gather
+
+
+class ImageRetrieval(BaseTask):
+    """Finding images of the same thing in a database by one descriptor an image.
+
+    Test images are the queries; they are attacked, the database is not. Metrics by the revisited protocol
+    (Radenovic et al., CVPR 2018): mAP and precision at 1, 5 and 10, each for the easy, medium and hard setup,
+    over the queries that have a positive image there.
+
+    Args:
+        model: Any network that returns one vector an image, `[B, F]`: a timm model with `num_classes: 0`,
+            `dds.models.GeM` around any other.
+        purify_database: Purify the database at the defence's own level, once; default: as it is.
+        attack: What the attack lessens: the similarity to the query's own `clean` descriptor, whose gradient
+            is zero at the clean image, so that it needs a random start or a purifier; or the mean similarity
+            to its `positives` in the database.
+        temperature: Of the contrastive loss, for training.
+        **options: Those of `BaseTask`.
+    """
+
+    utility = "mAP_medium"
+    score = "ap_medium"
+
+    def __init__(
+        self,
+        model: nn.Module | str,
+        purify_database: bool = False,
+        attack: Literal["clean", "positives"] = "clean",
+        temperature: float = 0.1,
+        **options: Any,
+    ) -> None:
+        super().__init__(model, **options)
+        self.purify_database, self.attack, self.temperature = purify_database, attack, temperature
+        self.databases: dict[str, Tensor] = {}
+        """`[D, F]` descriptors of the database for each defence."""
+        self._defence = "t0"
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return descriptors of length 1, `[B, F]`, of images `[B, 3, H, W]` in [0, 1]."""
+        output = super().forward(image)
+        if output.ndim != 2:
+            raise InputError(
+                f"the network returns {tuple(output.shape)}; expected one vector an image, [B, F]. Name a "
+                "timm model with num_classes: 0, or pool with dds.models.GeM."
+            )
+        return F.normalize(output, dim=1)
+
+    def look(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the descriptors, which are the features too."""
+        descriptor = self(image)
+        return descriptor, descriptor
+
+    def prepare(self, data: BaseDataModule, purify: Mapping[str, PurifyDatabase]) -> None:
+        """Describe the database."""
+        loader = data.database_dataloader()
+        for defence in purify if self.purify_database else ["t0"]:
+            described: list[tuple[Tensor, Tensor]] = []
+            batches = track(loader, f"Describing the database, {defence}", disable=self.global_rank > 0)
+            for batch in batches:
+                image, index = batch["image"].to(self.device), batch["index"]
+                described.append((index, self(purify[defence](image, index)).cpu()))
+            indices, descriptors = zip(*gather(described), strict=True)
+            order = torch.cat(indices).argsort()
+            self.databases[defence] = torch.cat(descriptors)[order].to(self.device)
+
+    def _measure(self, view: View, batch: Batch) -> Iterator[Record]:
+        self._defence = view.defence if self.purify_database else "t0"
+        return super()._measure(view, batch)
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return minus the similarity to what the attack drives the query away from, `[B]`."""
+        if self.attack == "clean":
+            return -(output * batch["features"]).sum(1)
+        positive = (batch["relevance"] >= Relevance.EASY).to(output)  # (B, D)
+        similarity = output @ self.databases["t0"].T
+        return -(similarity * positive).sum(1) / positive.sum(1).clamp(min=1)
+
+    def decide(self, output: Tensor) -> Tensor:
+        """Return the descriptor."""
+        return output
+
+    def combine(self, decisions: Tensor) -> Tensor:
+        """Return the mean of the descriptors, again of length 1."""
+        return F.normalize(decisions.mean(0), dim=1)
+
+    def statistics(self, decision: Tensor, batch: Batch) -> Statistics:
+        """Return `ap`, `p@1`, `p@5`, `p@10` and `counts` for each setup, e.g. `ap_medium`, `[B]` each."""
+        ranked = _rank(decision, self.databases[self._defence], batch["relevance"])
+        scores = {setup: [evaluate_ranking(row, setup) for row in ranked] for setup in SETUPS}
+        return {
+            f"{name}_{setup}": torch.tensor([score[name] for score in of_setup])
+            for setup, of_setup in scores.items()
+            for name in of_setup[0]
+        }
+
+    @staticmethod
+    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
+        """Return means over the queries that count; NaN in a setup without any."""
+        metrics = {}
+        for setup in SETUPS:
+            counted = weights * statistics[f"counts_{setup}"]
+            queries = counted.sum(1)
+            for name, column in (("mAP", "ap"), ("mP@1", "p@1"), ("mP@5", "p@5"), ("mP@10", "p@10")):
+                total = counted @ statistics[f"{column}_{setup}"]
+                metrics[f"{name}_{setup}"] = total / np.where(queries > 0, queries, np.nan)
+        return metrics
+
+    def check_targets(self, output: Tensor, batch: Batch) -> None:
+        """Refuse queries that speak of another database."""
+        database = self.databases["t0"]
+        if batch["relevance"].shape[1] != len(database):
+            raise InputError(
+                f"the queries speak of {batch['relevance'].shape[1]} images but the database holds "
+                f"{len(database)}. Check that the data module's queries and database belong together."
+            )
+
+    def render(self, decision: Tensor, batch: Batch) -> list[Any]:
+        """Return captions: the place of the first right image in the database as it is."""
+        ranked = _rank(decision, self.databases["t0"].to(decision), batch["relevance"])
+        return [_caption(row[row != Relevance.JUNK] > Relevance.JUNK) for row in ranked]
+
+    # Training
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the supervised contrastive loss (Khosla et al., NeurIPS 2020, eq. 2)."""
+        similarity, same, itself = self._compare(batch)
+        similarity = (similarity / self.temperature).masked_fill(itself, -torch.inf)
+        surprise = -F.log_softmax(similarity, dim=1).masked_fill(itself, 0)
+        loss = ((surprise * same).sum(1) / same.sum(1).clamp(min=1)).mean()
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log how often the nearest other image of the batch shows the same thing."""
+        similarity, same, itself = self._compare(batch)
+        nearest = similarity.masked_fill(itself, -torch.inf).argmax(1, keepdim=True)
+        right = same.gather(1, nearest).float().mean()
+        self.log("val/nearest", right, prog_bar=True, sync_dist=True, batch_size=len(similarity))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log nothing more."""
+
+    def _compare(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Compare a batch's images with each other, `[B, B]`: similarity, of the same thing, itself."""
+        descriptor = self(batch["image"])
+        itself = torch.eye(len(descriptor), dtype=torch.bool, device=self.device)
+        same = batch["identity"][:, None] == batch["identity"]
+        return descriptor @ descriptor.T, same & ~itself, itself
+
+
+def _rank(descriptor: Tensor, database: Tensor, relevance: Tensor) -> Tensor:
+    """Sort what each image of the database is to a query, `[B, D]`, by falling similarity; on the CPU."""
+    order = (descriptor @ database.T).argsort(dim=1, descending=True, stable=True)
+    return relevance.gather(1, order).cpu()
+
+
+def _caption(right: Tensor) -> str:
+    places = right.nonzero().flatten()
+    if not len(places):
+        return "no match"
+    return f"match at {int(places[0]) + 1}" + ("" if places[0] == 0 else " (wrong)")

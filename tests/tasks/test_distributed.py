@@ -1,0 +1,42 @@
+import os
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from dds.tasks.distributed import gather
+
+
+def processes(work, folder, count=2):
+    """Run `work(rank)` in processes that form a group, and return what each returned."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    # forked, as importing the package anew takes seconds
+    mp.start_processes(_in_group, (work, folder, count, port), nprocs=count, start_method="fork")
+    return [torch.load(folder / f"{rank}.pt") for rank in range(count)]
+
+
+def _in_group(rank, work, folder, count, port):
+    os.environ.update(MASTER_ADDR="localhost", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=count)
+    torch.save(work(rank), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_one_process_has_it_all():
+    items = [1, 2]
+    assert gather(items) == items
+
+
+@pytest.mark.parametrize("lengths", [(1, 3), (2, 0)])
+def test_items_of_all_processes_in_the_order_of_their_ranks(tmp_path, lengths):
+    def work(rank):
+        return gather([{"rank": rank, "values": torch.full((n,), float(rank))} for n in range(lengths[rank])])
+
+    first, second = processes(work, tmp_path)
+    expected = [(rank, [float(rank)] * n) for rank in (0, 1) for n in range(lengths[rank])]
+    for gathered in (first, second):
+        assert [(item["rank"], item["values"].tolist()) for item in gathered] == expected
