@@ -35,12 +35,14 @@ class View:
         attacked: `[B, 3, H, W]` the images before any purification.
         draws: The images after purification, one tensor a noise draw; made when asked for.
         defence: Key of the defence, e.g. `t50`; `t0` for none.
+        first_draw: Number of the first of the draws.
     """
 
     conditions: tuple[str, ...]
     attacked: Tensor
     draws: Iterable[Tensor]
     defence: str = "t0"
+    first_draw: int = 0
 
 
 @dataclass

@@ -249,8 +249,15 @@ def train(arguments: Arguments) -> None:
     if trainer.global_step < trainer.estimated_stepping_batches:
         print(f"Stopped at step {trainer.global_step}; go on with --resume.")
     elif trainer.is_global_zero:
-        save_self_describing(built.task.model, _network(config), weights)
+        save_self_describing(built.task.model, {**_network(config), **_normalisation(built.task)}, weights)
         print(f"Weights: {weights}")
+
+
+def _normalisation(task: LightningModule) -> dict[str, list[float]]:
+    """Return what a task normalises its network's input by."""
+    if not isinstance(task, BaseTask):
+        return {}
+    return {"mean": task.mean.flatten().tolist(), "std": task.std.flatten().tolist()}
 
 
 def _network(config: Namespace) -> dict[str, Any]:

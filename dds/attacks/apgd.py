@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dds.attacks.base import one_of, pixels, whole
 from dds.attacks.gradient import expected_value, project
-from dds.attacks.objectives import Calls, Objective, Value
+from dds.attacks.objectives import Calls, Objective, Value, at
 from dds.attacks.pgd import PGD
 from dds.errors import InputError
 from dds.noise import Streams
@@ -79,21 +79,25 @@ class APGD(PGD):
 
     def _climb(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
         best = self._start(image, streams.child("start")) if self.random_start else image
+        done = 0
         for stage, (radius, steps) in enumerate(self.stages):
             hold = partial(project, image=image, eps=radius, norm=self.norm)
-            best = self._ascend(hold(best), hold, 2 * radius, steps, value, streams.child("stage", stage))
+            values = [at(value, (done + step) / self.steps) for step in range(steps + 1)]
+            best = self._ascend(hold(best), hold, 2 * radius, values, streams.child("stage", stage))
+            done += steps
         return best
 
     def _ascend(
-        self, start: Tensor, hold: Hold, size: float, steps: int, value: Value, streams: Streams
+        self, start: Tensor, hold: Hold, size: float, values: Sequence[Value], streams: Streams
     ) -> Tensor:
-        here = before = best = look(start, value, streams.child("step", 0), self.eot)
+        steps = len(values) - 1
+        here = before = best = look(start, values[0], streams.child("step", 0), self.eot)
         pace = Pace(best.value, size, self.rho)
         checkpoints = {-(-percent * steps // 100) for percent in CHECKPOINTS}  # rounded up
         for step in range(1, steps + 1):
             moved = self._move(here, before.image, hold, pace.size, MOMENTUM if step > 1 else 1.0)
             draw = streams.child("step", step)
-            before, here = here, look(moved, value, draw, self.eot, climb=step < steps)
+            before, here = here, look(moved, values[step], draw, self.eot, climb=step < steps)
             best = best.replaced(here.value > best.value, here)
             pace.count(here.value > before.value)
             if step in checkpoints:

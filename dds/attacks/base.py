@@ -1,40 +1,55 @@
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from fractions import Fraction
 
 from torch import Tensor
 
-from dds.attacks.objectives import Calls, Objective, TaskLoss, Value
+from dds.attacks.objectives import AttackedTask, Calls, Purify
+from dds.batch import Batch
 from dds.errors import InputError
 from dds.noise import Streams
 
 
 class Attack(ABC):
-    """An optimiser that changes images within a budget so that an objective grows.
+    """Changes images within a budget so that a task fails.
 
     Args:
         eps: Budget in [0, 1] pixel units; a number or a fraction such as `8/255`.
-        objective: What is maximised; default the task's own loss.
     """
 
     norm: str = "linf"
     """The norm that `eps` bounds: `linf` or `l2`."""
 
-    def __init__(self, eps: float | str, objective: Objective | None) -> None:
+    def __init__(self, eps: float | str) -> None:
         self.eps = pixels("eps", eps)
-        self.objective = objective or TaskLoss()
+
+    @property
+    def needs_purifier(self) -> bool:
+        """Whether it attacks the purifier, and so means nothing to an attacker who does not see one."""
+        return False
 
     @property
     @abstractmethod
-    def calls(self) -> Calls:
-        """How often one image's attack evaluates the objective, with and without its gradient."""
+    def task_calls(self) -> Calls | None:
+        """Calls of the task's network for one image seen through one purifier or none.
+
+        None where that shows only as the attack goes on.
+        """
+
+    @property
+    @abstractmethod
+    def purifier_calls(self) -> Calls | None:
+        """Purifications for one image seen through one purifier; None likewise."""
 
     @abstractmethod
-    def __call__(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
-        """Attack images.
+    def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
+        """Attack the images of a batch.
 
         Args:
-            image: `[B, 3, H, W]` in [0, 1].
-            value: What to maximise, for each image.
+            task: The task, its networks frozen.
+            batch: The images and their targets.
+            through: What the attacker looks through: one purifier, several to attack their average, or a
+                function that returns images as they are for the bare task.
             streams: The attacker's own random numbers.
 
         Returns:

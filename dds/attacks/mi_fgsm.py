@@ -1,13 +1,14 @@
 import torch
 from torch import Tensor
 
-from dds.attacks.base import Attack, pixels, whole
+from dds.attacks.base import pixels, whole
 from dds.attacks.gradient import expected_gradient, project
-from dds.attacks.objectives import Calls, Objective, Value
+from dds.attacks.objectives import Calls, Objective, Value, at
+from dds.attacks.optimiser import Optimiser
 from dds.noise import Streams
 
 
-class MIFGSM(Attack):
+class MIFGSM(Optimiser):
     """Momentum iterative fast gradient sign method (Dong et al., CVPR 2018, algorithm 1), Linf.
 
     `g <- decay g + grad / mean|grad|` for each image, then a step along the sign of g.
@@ -40,10 +41,11 @@ class MIFGSM(Attack):
         return Calls(self.steps * self.eot, self.steps * self.eot)
 
     def __call__(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
-        """Attack `[B, 3, H, W]` images in [0, 1]; see `Attack`."""
+        """Attack `[B, 3, H, W]` images in [0, 1]; see `Optimiser`."""
         adversarial, momentum = image, torch.zeros_like(image)
         for step in range(self.steps):
-            gradient = self._gradient(adversarial, value, streams.child("step", step))
+            now = at(value, step / self.steps)
+            gradient = self._gradient(adversarial, now, streams.child("step", step))
             size = gradient.abs().mean((1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
             momentum = self.decay * momentum + torch.where(size > 0, gradient / size, 0.0)
             adversarial = project(adversarial + self.step_size * momentum.sign(), image, self.eps, "linf")

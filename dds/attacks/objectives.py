@@ -1,10 +1,11 @@
 """What attacks maximise: closures from an image to one value an image."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from dds.batch import Batch
@@ -15,6 +16,39 @@ Purify = Callable[[Tensor, Streams], Tensor]
 
 Value = Callable[[Tensor, Streams], Tensor]
 """From images `[B, 3, H, W]` and the streams of a noise draw to one value an image, `[B]`."""
+
+
+class Scheduled(ABC):
+    """A value that changes while an attack goes on, e.g. SegPGD's; called as it is, it is that of the end."""
+
+    @abstractmethod
+    def __call__(self, image: Tensor, streams: Streams) -> Tensor:
+        """Return the value at the end of an attack; see `Value`."""
+
+    @abstractmethod
+    def at(self, progress: float) -> Value:
+        """Return the value for when the share `progress`, in [0, 1], of an attack's steps is done."""
+
+
+def at(value: Value, progress: float) -> Value:
+    """Return what is to be maximised when the share `progress`, in [0, 1], of an attack's steps is done."""
+    return value.at(progress) if isinstance(value, Scheduled) else value
+
+
+def average(values: Sequence[Value]) -> Value:
+    """Return the mean of several values, e.g. of one objective seen through several purifiers."""
+    return values[0] if len(values) == 1 else _Average(tuple(values))
+
+
+@dataclass(frozen=True)
+class _Average(Scheduled):
+    values: tuple[Value, ...]
+
+    def __call__(self, image: Tensor, streams: Streams) -> Tensor:
+        return torch.stack([value(image, streams) for value in self.values]).mean(0)
+
+    def at(self, progress: float) -> Value:
+        return _Average(tuple(at(value, progress) for value in self.values))
 
 
 @dataclass(frozen=True)
@@ -32,8 +66,11 @@ class Calls:
 
 
 class AttackedTask(Protocol):
-    """What an objective may ask of a task."""
+    """What an attack may ask of a task."""
 
+    target: ClassVar[str]
+    score: ClassVar[str]
+    lower_is_better: ClassVar[bool]
     model: nn.Module
 
     def __call__(self, image: Tensor) -> Tensor:
@@ -41,6 +78,12 @@ class AttackedTask(Protocol):
 
     def image_loss(self, image: Tensor, batch: Batch) -> Tensor:
         """Return how wrong the network is on each image in [0, 1], `[B]`."""
+
+    def decide(self, output: Tensor) -> Tensor:
+        """Turn the network's output into decisions."""
+
+    def statistics(self, decision: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Measure the decisions on each image; `score` names the one that tells better from worse."""
 
 
 class Objective(ABC):
@@ -52,6 +95,10 @@ class Objective(ABC):
     @abstractmethod
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
         """Return the objective for the images of a batch, seen through `purify`."""
+
+    def bind_average(self, task: AttackedTask, batch: Batch, through: Sequence[Purify]) -> Value:
+        """Return the mean of the objective over all that the attacker looks through."""
+        return average([self.bind(task, batch, purify) for purify in through])
 
     def task_calls(self, evaluations: Calls) -> Calls:
         """Count calls of the task's network for so many evaluations and gradients of the objective."""

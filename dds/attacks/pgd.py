@@ -3,13 +3,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dds.attacks.base import Attack, one_of, pixels, whole
+from dds.attacks.base import one_of, pixels, whole
 from dds.attacks.gradient import expected_gradient, expected_value, project, unit
-from dds.attacks.objectives import Calls, Objective, Value
+from dds.attacks.objectives import Calls, Objective, Value, at
+from dds.attacks.optimiser import Optimiser
 from dds.noise import Streams
 
 
-class PGD(Attack):
+class PGD(Optimiser):
     """Projected gradient descent (Madry et al., ICLR 2018), in the Linf or the L2 ball.
 
     Linf takes the sign of the gradient, L2 the gradient divided by its norm. The last iterate is the
@@ -55,7 +56,7 @@ class PGD(Attack):
         return Calls(gradients + (self.restarts * self.eot if self.restarts > 1 else 0), gradients)
 
     def __call__(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
-        """Attack `[B, 3, H, W]` images in [0, 1]; see `Attack`."""
+        """Attack `[B, 3, H, W]` images in [0, 1]; see `Optimiser`."""
         if self.restarts == 1:
             return self._climb(image, value, streams.child("restart", 0))
         best, best_value = image, image.new_full((len(image),), -torch.inf)
@@ -70,7 +71,8 @@ class PGD(Attack):
     def _climb(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
         adversarial = self._start(image, streams.child("start")) if self.random_start else image
         for step in range(self.steps):
-            gradient = expected_gradient(adversarial, value, streams.child("step", step), self.eot)
+            now = at(value, step / self.steps)
+            gradient = expected_gradient(adversarial, now, streams.child("step", step), self.eot)
             moved = adversarial + self.step_size * self._direction(gradient)
             adversarial = project(moved, image, self.eps, self.norm)
         return adversarial

@@ -1,4 +1,6 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -10,10 +12,20 @@ from dds.attacks import Attack
 from dds.attacks.base import whole
 from dds.attacks.objectives import Purify
 from dds.batch import Batch, View, check_images
+from dds.controls import Control
 from dds.errors import InputError
-from dds.models.schedule import NoiseLevel
 from dds.noise import Streams
-from dds.protocol import CLEAN, Condition, Cost, Craft, Plan, list_conditions
+from dds.protocol import (
+    CLEAN,
+    Condition,
+    Cost,
+    Craft,
+    Defence,
+    Defences,
+    Given,
+    Plan,
+    list_conditions,
+)
 from dds.purifiers import Purifier
 from dds.tasks import BaseTask
 from dds.tasks.base import PurifyDatabase
@@ -27,12 +39,15 @@ class AttackAndPurify(Callback):
     Each batch gets an iterator of views (`Batch.views`); a view is made when the task asks for it.
 
     Args:
-        purifier: What is evaluated as a defence; none: attacks on the bare task only.
-        noise_levels: Levels of the defence, t or `{sigma: 0.25}`; no defence (0) is always run.
+        purifier: What is evaluated as a defence at several noise levels; none: only the named defences.
+        noise_levels: Levels of the purifier, t or `{sigma: 0.25}`; no defence (0) is always run.
+        defences: Further defences by name, without noise levels, e.g. JPEG or resizing.
         attacks: Attacks by name.
-        attacker_sees: What the attacker differentiates through: `none` (the bare task), `same` (the purifier
-            at the defence's level), or a level: the purifier at that level whatever the defence uses.
-        draws: Fresh noise draws on which each purified view is evaluated.
+        controls: Transformations without an attacker by name, e.g. brightness; evaluated like attacks.
+        attacker_sees: What the attacker differentiates through: `none` (the bare task); `same` (the defence
+            in use); `fixed_noise` (the defence in use and the very noise of each draw); a level or a
+            defence's name: that one, whatever is in use; a list of them: their average.
+        draws: Fresh noise draws on which each view through a random defence is evaluated.
         seed: Seed of all random numbers of attacks and purifiers.
     """
 
@@ -40,23 +55,27 @@ class AttackAndPurify(Callback):
         self,
         purifier: Purifier | None = None,
         noise_levels: Sequence[int | dict[str, float]] = (10, 50, 145, 259, 396),
+        defences: dict[str, Purifier] | None = None,
         attacks: dict[str, Attack] | None = None,
-        attacker_sees: Sequence[str | int | dict[str, float]] = ("none", "same"),
+        controls: dict[str, Control] | None = None,
+        attacker_sees: Sequence[Given | list[Given]] = ("none", "same"),
         draws: int = 3,
         seed: int = 0,
     ) -> None:
-        self.purifier, self.attacks = purifier, attacks or {}
+        self.defences = Defences(purifier, noise_levels, defences or {})
+        self.attacks, self.controls = attacks or {}, controls or {}
         self.seed, self.draws = seed, whole("draws", draws)
-        for name in self.attacks:
-            if name == CLEAN or not name or "/" in name:
+        names = [*self.attacks, *self.controls]
+        for name in names:
+            if name == CLEAN or not name or "/" in name or names.count(name) > 1:
                 raise InputError(
-                    f"an attack cannot be called {name!r}; choose a name without '/', not 'clean'."
+                    f"an attack or control cannot be called {name!r}; choose a name without '/', for one of "
+                    "them only, not 'clean'."
                 )
-        levels = [self._level(given) for given in noise_levels if given != 0] if purifier else []
-        views = [self._view(given) for given in attacker_sees]
-        if self.attacks and not views:
+        sights = [self.defences.sight(given) for given in attacker_sees]
+        if self.attacks and not sights:
             raise InputError("attacker_sees is empty; expected some of none, same, a noise level.")
-        conditions = list_conditions(self.attacks, views, list(dict.fromkeys(levels)), self.draws)
+        conditions = list_conditions(self.attacks, sights, self.defences.all, self.draws, self.controls)
         self.plan = Plan.of(condition for condition in conditions if self._makes_sense(condition))
         for name in set(self.attacks) - {condition.attack for condition in self.plan.conditions}:
             raise InputError(
@@ -65,56 +84,55 @@ class AttackAndPurify(Callback):
             )
         self.at_work = ""
 
+    @property
+    def purifier(self) -> Purifier | None:
+        """What works at noise levels."""
+        return self.defences.purifier
+
     def _makes_sense(self, condition: Condition) -> bool:
         attack = self.attacks.get(condition.attack)
-        return attack is None or condition.through is not None or not attack.objective.needs_purifier
-
-    def _level(self, given: int | dict[str, float]) -> NoiseLevel:
-        if self.purifier is None:
-            raise InputError(f"attacker_sees {given} needs a purifier; name one, or let it see none.")
-        return self.purifier.level(given)
-
-    def _view(self, given: str | int | dict[str, float]) -> str | NoiseLevel:
-        if given in ("none", "same", 0):
-            return "none" if self.purifier is None or given == 0 else str(given)
-        if isinstance(given, str):
-            raise InputError(f"attacker_sees {given!r}; expected none, same, a t, or {{sigma: value}}.")
-        return self._level(given)
+        return attack is None or bool(condition.through) or not attack.needs_purifier
 
     @property
     def cost(self) -> Cost:
-        """Network calls for one image."""
-        return self.plan.cost(self.attacks, self._purifier_calls)
+        """Network calls for one image, as far as they are known beforehand."""
+        return self.plan.cost(self.attacks, self.defences.calls)
 
     @property
-    def _purifier_calls(self) -> int:
-        return self.purifier.network_calls if self.purifier else 0
+    def is_open(self) -> bool:
+        """Whether some attack's calls show only as it goes on."""
+        return self.plan.is_open(self.attacks)
 
     def describe(self) -> Table:
         """Return the plan as a table."""
-        return self.plan.table(self.attacks, self._purifier_calls)
+        return self.plan.table(self.attacks, self.defences.calls)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check the trainer, freeze both networks and move the purifier to the device."""
+        """Check trainer and task, freeze all networks and move the purifiers to the device."""
         if trainer.test_loop.inference_mode:
             raise InputError(
                 "the trainer runs tests in inference mode, in which attacks get no gradients; "
                 "expected Trainer(inference_mode=False). Remove trainer.inference_mode from the command."
             )
+        for name, control in self.controls.items():
+            if control.moves_pixels and cast(BaseTask, pl_module).localised:
+                raise InputError(
+                    f"control {name} moves what the image shows, but not the targets of "
+                    f"{type(pl_module).__name__}; expected one that leaves them in place, such as Brightness."
+                )
         pl_module.requires_grad_(False)
-        if self.purifier is not None:
-            self.purifier.to(trainer.strategy.root_device).eval().requires_grad_(False)
+        for module in (*self.defences.purifiers, *self.controls.values()):
+            module.to(trainer.strategy.root_device).eval().requires_grad_(False)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Let the task prepare itself, with every defence at hand."""
-        defences = {condition.defence for condition in self.plan.conditions}
-        purify = {str(level or "t0"): self._of_database(level) for level in defences}
+        purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
         cast(BaseTask, pl_module).prepare(cast(Any, trainer).datamodule, purify)
 
-    def _of_database(self, level: NoiseLevel | None) -> PurifyDatabase:
+    def _of_database(self, defence: Defence | None) -> PurifyDatabase:
         def purify(image: Tensor, index: Tensor) -> Tensor:
             streams = Streams(self.seed, tuple(index.tolist()), ("database",))
-            return next(self._draws(image, level, 1, streams))
+            return self.defences.purify(defence, image, streams)
 
         return purify
 
@@ -136,58 +154,68 @@ class AttackAndPurify(Callback):
     def _rehearse(self, task: BaseTask, image: Tensor) -> None:
         """Find out before the work starts whether the networks take such images."""
         size = f"{image.shape[2]}x{image.shape[3]}"
-        for network in (task, self.purifier):
+        for name, network in self._networks(task).items():
             try:
-                if isinstance(network, Purifier):
-                    level = next((c.defence for c in self.plan.conditions if c.defence), None)
-                    network(image, level or network.level(1), Streams(0, (0,)))
-                elif network is not None:
-                    network(image)
+                network(image)
             except InputError:
                 raise
             except (RuntimeError, AssertionError, TypeError, ValueError) as error:
                 raise InputError(
-                    f"{type(network).__name__} cannot take images of {size}: {error} "
+                    f"{name} cannot take images of {size}: {error} "
                     "Set the size in the data module, or task.input_size to have the task resize them."
                 ) from error
+
+    def _networks(self, task: BaseTask) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Return what every image will go through: the task, and each purifier once."""
+        once = {type(self.defences.purifier_of(defence)).__name__: defence for defence in self.defences.all}
+        streams = Streams(0, (0,))
+        purify = {name: partial(self.defences.purify, one, streams=streams) for name, one in once.items()}
+        return {type(task).__name__: task, **purify}
 
     def _views(self, task: BaseTask, batch: Batch) -> Iterator[View]:
         streams = Streams(self.seed, tuple(batch["index"].tolist()))
         for craft in self.plan.crafts:
-            self.at_work = f"{craft.attack}/{craft.through or 'none'}"
-            attacked = self._craft(craft, task, batch, streams)
-            for defence, shared in craft.shows.items():
-                keys = tuple(condition.key for condition in shared)
-                self.at_work = keys[0]
-                draws = self._draws(attacked, defence, shared[0].draws, streams.child("defence"))
-                yield View(keys, attacked, draws, str(defence or "t0"))
+            self.at_work = f"{craft.attack}/{'+'.join(map(str, craft.through)) or 'none'}"
+            for first_draw in range(craft.images):
+                attacked = self._craft(craft, task, batch, streams, first_draw)
+                for defence, shared in craft.shows.items():
+                    keys = tuple(condition.key for condition in shared)
+                    self.at_work = keys[0]
+                    count = 1 if craft.fixed_noise else shared[0].draws
+                    numbers = range(first_draw, first_draw + count)
+                    shown = self._draws(attacked, defence, numbers, streams)
+                    yield View(keys, attacked, shown, str(defence or "t0"), first_draw)
 
-    def _craft(self, craft: Craft, task: BaseTask, batch: Batch, streams: Streams) -> Tensor:
+    def _craft(self, craft: Craft, task: BaseTask, batch: Batch, streams: Streams, draw: int) -> Tensor:
         image = batch["image"]
         if craft.attack == CLEAN:
             return image
+        if craft.attack in self.controls:
+            controlled: Tensor = self.controls[craft.attack](image, streams.child("control", craft.attack))
+            return controlled
         attack = self.attacks[craft.attack]
+        known = streams.child("defence", draw) if craft.fixed_noise else None
         with torch.enable_grad(), torch.autocast(image.device.type, enabled=False):
-            value = attack.objective.bind(task, batch, self._seen_through(craft.through))
-            attacked = attack(image, value, streams.child("attack", craft.attack)).detach()
+            seen = [self._seen_through(defence, known) for defence in craft.through or (None,)]
+            attacked = attack.craft(task, batch, seen, streams.child("attack", craft.attack)).detach()
         _check_budget(attacked, image, attack, craft.attack)
         return attacked
 
-    def _seen_through(self, level: NoiseLevel | None) -> Purify:
-        if level is None:
-            return lambda image, streams: image
-        purifier = cast(Purifier, self.purifier)
-        return lambda image, streams: purifier(image, level, streams)
+    def _seen_through(self, defence: Defence | None, known: Streams | None) -> Purify:
+        """Return what the attacker looks through; `known` are the streams of the very noise in use."""
+
+        def purify(image: Tensor, streams: Streams) -> Tensor:
+            own = replace(known, index=streams.index) if known else streams  # of the images attacked now
+            return self.defences.purify(defence, image, own)
+
+        return purify
 
     def _draws(
-        self, attacked: Tensor, level: NoiseLevel | None, count: int, streams: Streams
+        self, attacked: Tensor, defence: Defence | None, numbers: Iterable[int], streams: Streams
     ) -> Iterator[Tensor]:
-        """Purify with noise that no attack has seen; the same draw is the same noise at every level."""
-        for draw in range(count):
-            if level is None:
-                yield attacked
-            else:
-                yield cast(Purifier, self.purifier)(attacked, level, streams.child(draw))
+        """Purify with noise that no other attack has seen; a draw is the same noise at every level."""
+        for number in numbers:
+            yield self.defences.purify(defence, attacked, streams.child("defence", number))
 
 
 def _check_budget(attacked: Tensor, image: Tensor, attack: Attack, name: str) -> None:

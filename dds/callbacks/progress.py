@@ -6,6 +6,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from dds.callbacks.attack_and_purify import AttackAndPurify
+from dds.purifiers import Purifier
 
 
 class NetworkProgress(Callback):
@@ -34,10 +35,12 @@ class NetworkProgress(Callback):
         self._bar = Progress(*columns)
         cost = self.protocol.cost
         images = len(cast(Any, trainer.test_dataloaders).sampler)  # of this process
-        self._task = self._bar.add_task("", total=images * (cost.task.forward + cost.purifier.forward))
-        for network in (pl_module.model, getattr(self.protocol.purifier, "model", None)):
-            if isinstance(network, nn.Module):
-                self._hooks.append(network.register_forward_hook(self._advance))
+        total = images * (cost.task.forward + cost.purifier.forward)
+        self._task = self._bar.add_task("", total=None if self.protocol.is_open else total)
+        purifiers = [part for purifier in self.protocol.defences.purifiers for part in purifier.modules()]
+        networks = [part.model for part in purifiers if isinstance(part, Purifier) and hasattr(part, "model")]
+        for network in (pl_module.model, *networks):
+            self._hooks.append(cast(nn.Module, network).register_forward_hook(self._advance))
         self._bar.start()
 
     def _advance(self, network: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:

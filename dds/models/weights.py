@@ -98,7 +98,8 @@ def save_self_describing(model: nn.Module, spec: Mapping[str, Any], path: Path) 
 
     Args:
         model: The network.
-        spec: What builds it: `class_path`, `init_args` and anything worth knowing, as JSON values.
+        spec: What builds it, `class_path` and `init_args`, and optionally the `mean` and `std` that its input
+            is normalised by; as JSON values.
         path: The `.safetensors` file.
     """
     state = {
@@ -116,9 +117,11 @@ def load_self_describing(path: str | Path) -> nn.Module:
     Raises:
         InputError: If the file does not describe its network or names a class outside `BUILDERS`.
     """
-    state = read_weights(path)
-    model = _build(_network_spec(Path(path)), path)
+    state, spec = read_weights(path), _network_spec(Path(path))
+    model = _build(spec, path)
     load_strictly(model, state, path)
+    if "mean" in spec:
+        cast(Any, model).normalisation = (spec["mean"], spec["std"])
     return model
 
 

@@ -1,4 +1,17 @@
 from dds.protocol.conditions import CLEAN, Condition, list_conditions
+from dds.protocol.defences import NOTHING, Defence, Defences, Given, Sight
 from dds.protocol.plan import Cost, Craft, Plan
 
-__all__ = ["CLEAN", "Condition", "Cost", "Craft", "Plan", "list_conditions"]
+__all__ = [
+    "CLEAN",
+    "NOTHING",
+    "Condition",
+    "Cost",
+    "Craft",
+    "Defence",
+    "Defences",
+    "Given",
+    "Plan",
+    "Sight",
+    "list_conditions",
+]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dds.models.schedule import NoiseLevel
+from dds.protocol.defences import NOTHING, Defence, Sight
 
 CLEAN = "clean"
 UNSEEN = "-"
@@ -14,18 +14,20 @@ class Condition:
     """One cell of the grid.
 
     Attributes:
-        attack: Name of the attack, or `clean`.
-        attacker_sees: As the user wrote it: `none`, `same` or a level such as `t50`; `-` for clean images.
-        through: The level of the purifier that the attacker differentiates through; None for the bare task.
-        defence: The level of the purifier that the image is shown through; None for no defence.
+        attack: Name of the attack or control, or `clean`.
+        attacker_sees: Name of the sight; `-` where there is no attacker.
+        through: The defences that the attacker differentiates through; none: the bare task.
+        defence: What the image is shown through; None for no defence.
         draws: Noise draws that are evaluated.
+        fixed_noise: Whether the attacker knows the noise of each draw, so that each has an attack of its own.
     """
 
     attack: str
     attacker_sees: str
-    through: NoiseLevel | None
-    defence: NoiseLevel | None
+    through: tuple[Defence, ...]
+    defence: Defence | None
     draws: int
+    fixed_noise: bool = False
 
     @property
     def key(self) -> str:
@@ -35,28 +37,40 @@ class Condition:
 
 def list_conditions(
     attacks: Iterable[str],
-    views: Sequence[str | NoiseLevel],
-    levels: Sequence[NoiseLevel],
+    sights: Sequence[Sight],
+    defences: Sequence[Defence],
     draws: int,
+    controls: Iterable[str] = (),
 ) -> list[Condition]:
     """List the conditions of an evaluation; no defence is always among them.
 
-    With no defence, an attacker who sees the same as the defender sees the bare task, so `same` and `none`
-    are one condition there, called `none`.
+    With no defence, an attacker who sees the same as the defender sees the bare task, so `same`,
+    `fixed_noise` and `none` are one condition there, called `none`.
 
     Args:
         attacks: Names of the attacks.
-        views: What attackers see: `none`, `same`, or a level.
-        levels: The defence's noise levels.
-        draws: Noise draws of each purified view.
+        sights: What attackers see.
+        defences: What images are shown through.
+        draws: Noise draws of each view through a random defence.
+        controls: Names of transformations without an attacker.
     """
-    defences: list[NoiseLevel | None] = [None, *levels]
-    cells: list[tuple[str, str, NoiseLevel | None, NoiseLevel | None]]
-    cells = [(CLEAN, UNSEEN, None, defence) for defence in defences]
-    for attack in attacks:
-        for view in views:
-            for defence in defences:
-                through = defence if view == "same" else view if isinstance(view, NoiseLevel) else None
-                name = "none" if view == "same" and defence is None else str(view)
-                cells.append((attack, name, through, defence))
-    return [Condition(*cell, draws if cell[3] else 1) for cell in dict.fromkeys(cells)]
+    shown = [None, *defences]
+    unattacked = [Sight(UNSEEN)]
+    cells = [
+        _condition(name, sight, defence, draws)
+        for names, seen in (([CLEAN, *controls], unattacked), (attacks, sights))
+        for name in names
+        for sight in seen
+        for defence in shown
+    ]
+    return list(dict.fromkeys(cells))
+
+
+def _condition(attack: str, sight: Sight, defence: Defence | None, draws: int) -> Condition:
+    draws = draws if defence is not None and defence.random else 1
+    if sight.name not in ("same", "fixed_noise"):
+        return Condition(attack, sight.name, sight.through, defence, draws)
+    if defence is None:
+        return Condition(attack, NOTHING.name, (), None, draws)
+    fixed = sight.name == "fixed_noise" and defence.random
+    return Condition(attack, sight.name, (defence,), defence, draws, fixed)

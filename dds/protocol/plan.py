@@ -1,14 +1,17 @@
 """What has to be computed for the conditions, each thing once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rich.table import Table
 
 from dds.attacks.base import Attack
 from dds.attacks.objectives import Calls
-from dds.models.schedule import NoiseLevel
-from dds.protocol.conditions import CLEAN, Condition
+from dds.protocol.conditions import Condition
+from dds.protocol.defences import Defence
+
+PurifierCalls = Callable[[Defence | None], int]
+"""How often one purification by a defence calls the network."""
 
 
 @dataclass(frozen=True)
@@ -16,14 +19,21 @@ class Craft:
     """An image that is made once, and the defences it is shown through.
 
     Attributes:
-        attack: Name of the attack, or `clean`: the image as it is.
-        through: The purifier's level that the attacker sees; None for the bare task.
+        attack: Name of the attack or control, or `clean`: the image as it is.
+        through: The defences that the attacker sees; none: the bare task.
+        fixed_noise: Whether the attacker knows the noise; then an image is made for each draw.
         shows: For each defence, the conditions that share what the task makes of it.
     """
 
     attack: str
-    through: NoiseLevel | None
-    shows: dict[NoiseLevel | None, list[Condition]] = field(default_factory=dict)
+    through: tuple[Defence, ...]
+    fixed_noise: bool
+    shows: dict[Defence | None, list[Condition]] = field(default_factory=dict)
+
+    @property
+    def images(self) -> int:
+        """How many images are made of one."""
+        return next(iter(self.shows.values()))[0].draws if self.fixed_noise else 1
 
 
 NO_CALLS = Calls()
@@ -38,6 +48,9 @@ class Cost:
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(self.task + other.task, self.purifier + other.purifier)
+
+    def __mul__(self, times: int) -> "Cost":
+        return Cost(self.task * times, self.purifier * times)
 
 
 @dataclass(frozen=True)
@@ -56,15 +69,15 @@ class Plan:
     def of(cls, conditions: Iterable[Condition]) -> "Plan":
         """Share the work of conditions that need the same image or the same view of it."""
         conditions = list(conditions)
-        crafts: dict[tuple[str, NoiseLevel | None], Craft] = {}
+        crafts: dict[tuple[str, tuple[Defence, ...], bool], Craft] = {}
         for condition in conditions:
-            key = (condition.attack, condition.through)
+            key = (condition.attack, condition.through, condition.fixed_noise)
             craft = crafts.setdefault(key, Craft(*key))
             craft.shows.setdefault(condition.defence, []).append(condition)
         return cls(conditions, list(crafts.values()))
 
-    def cost(self, attacks: Mapping[str, Attack], purifier_calls: int) -> Cost:
-        """Count the network calls of one image.
+    def cost(self, attacks: Mapping[str, Attack], purifier_calls: PurifierCalls) -> Cost:
+        """Count the network calls of one image, as far as they are known beforehand.
 
         Args:
             attacks: The attacks by name.
@@ -72,13 +85,13 @@ class Plan:
         """
         total = Cost()
         for craft in self.crafts:
-            total += craft_cost(craft, attacks, purifier_calls)
+            total += craft_cost(craft, attacks, purifier_calls) or Cost()
             for defence, shared in craft.shows.items():
                 looks = Calls(forward=shared[0].draws)
-                total += Cost(looks, looks * purifier_calls if defence else NO_CALLS)
+                total += Cost(looks, looks * purifier_calls(defence))
         return total
 
-    def table(self, attacks: Mapping[str, Attack], purifier_calls: int) -> Table:
+    def table(self, attacks: Mapping[str, Attack], purifier_calls: PurifierCalls) -> Table:
         """Show what will be computed and what it costs."""
         table = Table(title="Plan: network calls for one image (forward + backward)")
         for column in ("conditions", "crafted once, task", "crafted once, purifier"):
@@ -86,20 +99,29 @@ class Plan:
         for craft in self.crafts:
             cost = craft_cost(craft, attacks, purifier_calls)
             keys = [condition.key for shared in craft.shows.values() for condition in shared]
-            table.add_row("\n".join(keys), _show(cost.task), _show(cost.purifier))
+            shown = (_show(cost.task), _show(cost.purifier)) if cost else ("not known", "not known")
+            table.add_row("\n".join(keys), *shown)
         total = self.cost(attacks, purifier_calls)
         table.add_section()
-        table.add_row("all, with evaluation", _show(total.task), _show(total.purifier))
+        scope = "all that is known, with evaluation" if self.is_open(attacks) else "all, with evaluation"
+        table.add_row(scope, _show(total.task), _show(total.purifier))
         return table
 
+    def is_open(self, attacks: Mapping[str, Attack]) -> bool:
+        """Whether some attack's calls show only as it goes on."""
+        return any(craft_cost(craft, attacks, lambda defence: 1) is None for craft in self.crafts)
 
-def craft_cost(craft: Craft, attacks: Mapping[str, Attack], purifier_calls: int) -> Cost:
-    """Count the network calls of making one image."""
-    if craft.attack == CLEAN:
+
+def craft_cost(craft: Craft, attacks: Mapping[str, Attack], purifier_calls: PurifierCalls) -> Cost | None:
+    """Count the network calls of a craft; None where they show only as the attack goes on."""
+    if craft.attack not in attacks:  # clean, or a control
         return Cost()
-    attack = attacks[craft.attack]
-    purifications = attack.objective.purifier_calls(attack.calls) if craft.through else NO_CALLS
-    return Cost(attack.objective.task_calls(attack.calls), purifications * purifier_calls)
+    attack, seen = attacks[craft.attack], craft.through or (None,)
+    task, purifications = attack.task_calls, attack.purifier_calls
+    if task is None or purifications is None:
+        return None
+    costs = [Cost(task, purifications * purifier_calls(defence)) for defence in seen]
+    return sum(costs, Cost()) * craft.images
 
 
 def _show(calls: Calls) -> str:

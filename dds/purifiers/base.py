@@ -1,16 +1,25 @@
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
+from dds.errors import InputError
 from dds.models.schedule import NoiseLevel
 from dds.noise import Streams
+from dds.purifiers.straight_through import straight_through
 
 
 class Purifier(nn.Module, ABC):
-    """What stands between the attacker's image and the task: image in, image out, differentiable."""
+    """What stands between the attacker's image and the task: image in, image out, with a gradient."""
 
-    network_calls: int
-    """How often one purification calls the network."""
+    random: bool = True
+    """Whether two draws differ."""
+
+    has_levels: bool = True
+    """Whether it works at a noise level; one that does not belongs under `protocol.defences`."""
+
+    differentiable: bool = True
+    """Whether the gradient is the function's own; else some step of it is `straight_through`."""
 
     @abstractmethod
     def level(self, given: int | dict[str, float]) -> NoiseLevel:
@@ -33,6 +42,52 @@ class Purifier(nn.Module, ABC):
             `[B, 3, H, W]`, in [0, 1] unless the purifier was told not to clamp.
         """
 
-    def extra_repr(self) -> str:
-        """Name the cost in `print(purifier)`."""
-        return f"network_calls={self.network_calls}"
+    def calls(self, level: NoiseLevel) -> int:
+        """Count how often one purification calls the network; once, unless a subclass says otherwise."""
+        return 1
+
+
+class Transformation(Purifier):
+    """A purifier without a noise level and without a network; a subclass says what it does to images.
+
+    Where that is not `differentiable`, the gradient passes through as if nothing had been done.
+    """
+
+    random = False
+    has_levels = False
+
+    @abstractmethod
+    def transform(self, image: Tensor, streams: Streams) -> Tensor:
+        """Transform images, each independently of the others.
+
+        Args:
+            image: `[B, 3, H, W]` in [0, 1].
+            streams: Where each image's random numbers come from.
+
+        Returns:
+            `[B, 3, H, W]` in [0, 1].
+        """
+
+    def calls(self, level: NoiseLevel) -> int:
+        """Return 0: there is no network."""
+        return 0
+
+    def level(self, given: int | dict[str, float]) -> NoiseLevel:
+        """Refuse any noise level."""
+        raise no_levels(self)
+
+    def forward(self, image: Tensor, level: NoiseLevel | None, streams: Streams) -> Tensor:
+        """Transform `[B, 3, H, W]` images in [0, 1]; the level counts for nothing."""
+        if self.differentiable:
+            return self.transform(image, streams)
+        with torch.no_grad():
+            exact = self.transform(image, streams)
+        return straight_through(exact, image)
+
+
+def no_levels(purifier: Purifier) -> InputError:
+    """Return the error for a noise level given to a purifier that has none."""
+    return InputError(
+        f"{type(purifier).__name__} has no noise level; expected a purifier that adds noise and removes it, "
+        "such as DiffusionDenoiser. Name it under protocol.defences instead."
+    )

@@ -30,8 +30,6 @@ class DiffusionDenoiser(Purifier):
         clamp: Clamp the purified image to [0, 1].
     """
 
-    network_calls = 1
-
     def __init__(
         self, model: nn.Module | str, scheduler: dict[str, Any] | None = None, clamp: bool = True
     ) -> None:

@@ -29,8 +29,6 @@ class GaussianDenoiser(Purifier):
         max_sigma: The most noise that the network was trained for, in [0, 1] units; None: any.
     """
 
-    network_calls = 1
-
     def __init__(
         self,
         model: nn.Module | str,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import cycle
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, FigureBase
 
-from dds.protocol import CLEAN
+from dds.protocol.conditions import UNSEEN
 from dds.results.table import defence_name
 
 # Okabe & Ito's colours, told apart by people who see fewer
 COLOURS = ("#009E73", "#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DPI = 150
+
+Point = tuple[int, Mapping[str, Any]]
+"""Place of a defence on the axis, and a metric's value and interval."""
 
 
 def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path) -> list[Path]:
@@ -48,27 +52,25 @@ def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path) -> li
 
 
 def utility_curve(figure: FigureBase, summary: Mapping[str, Any]) -> None:
-    """Draw utility against the noise level: one line for the clean images, one for each attack and view."""
+    """Draw utility against the noise level: a line for the clean images and for each attack and view.
+
+    Defences without a noise level stand beside the lines.
+    """
     axes, metric = figure.subplots(), summary["utility"]
     entries, defences = summary["conditions"], _defences(summary)
     place = {name: rank for rank, name in enumerate(defences)}
     undefended = {e["attack"]: e for e in entries if e["t"] is None and e["attacker_sees"] == "none"}
     for colour, (attack, sees) in zip(cycle(COLOURS), _lines(summary), strict=False):
         points = [e for e in entries if (e["attack"], e["attacker_sees"]) == (attack, sees)]
-        if sees == "same" and attack in undefended:
+        if sees in ("same", "fixed_noise") and attack in undefended:
             points = [undefended[attack], *points]  # with no defence, the same as no purifier
-        points.sort(key=lambda entry: entry["t"] or 0)
-        label = "clean" if attack == CLEAN else f"{attack}, attacker sees {sees}"
-        _line(
-            axes,
-            [place[defence_name(e)] for e in points],
-            [e["metrics"][metric] for e in points],
-            colour,
-            label,
-        )
+        levels = [(place[defence_name(e)], e["metrics"][metric]) for e in points if not _is_named(e)]
+        named = [(place[defence_name(e)], e["metrics"][metric]) for e in points if _is_named(e)]
+        _line(axes, sorted(levels, key=itemgetter(0)), colour, _line_name(attack, sees))
+        _marks(axes, named, colour)
     axes.set_xticks(range(len(defences)), [name.replace(" ", "\n") for name in defences])
     better = "lower" if summary["lower_is_better"] else "higher"
-    axes.set(xlabel="defence: noise level", ylabel=f"{metric} ({better} is better)", ylim=(0, None))
+    axes.set(xlabel="defence", ylabel=f"{metric} ({better} is better)", ylim=(0, None))
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
 
@@ -86,7 +88,7 @@ def example_panels(
         column = defences.index(defence_name(entry))
         _panel(grid[row, column], grid[row + 1, column], entry["key"], examples, image)
     for row, (attack, sees) in enumerate(lines):
-        name = CLEAN if attack == CLEAN else f"{attack}\nattacker\nsees {sees}"
+        name = _line_name(attack, sees).replace(", ", "\n").replace(" sees", "\nsees")
         grid[2 * row, 0].text(-0.1, 0.0, name, transform=grid[2 * row, 0].transAxes, ha="right", va="center")
     for axes, name in zip(grid[0], defences, strict=True):
         axes.set_title(name.replace(" ", "\n"), fontsize=10)
@@ -103,14 +105,35 @@ def _panel(seen: Axes, said: Axes, key: str, examples: Mapping[str, Any], image:
         )
 
 
-def _line(axes: Axes, x: list[int], values: list[Any], colour: str, label: str) -> None:
-    y, low, high = (np.array([v[k] for v in values], dtype=float) for k in ("value", "low", "high"))
+def _line(axes: Axes, points: list[Point], colour: str, label: str) -> None:
+    x, y, low, high = _columns(points)
     axes.plot(x, y, marker="o", color=colour, label=label)
     axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
+def _marks(axes: Axes, points: list[Point], colour: str) -> None:
+    x, y, low, high = _columns(points)
+    axes.vlines(x, low, high, color=colour, alpha=0.4)
+    axes.plot(x, y, marker="D", color=colour, linestyle="none")
+
+
+def _columns(points: list[Point]) -> tuple[list[int], Any, Any, Any]:
+    values = [[value[k] for _, value in points] for k in ("value", "low", "high")]
+    y, low, high = np.array(values, dtype=float)
+    return [x for x, _ in points], y, low, high
+
+
+def _is_named(entry: Mapping[str, Any]) -> bool:
+    return entry["defence"] is not None and entry["t"] is None
+
+
+def _line_name(attack: str, sees: str) -> str:
+    return attack if sees == UNSEEN else f"{attack}, attacker sees {sees}"
+
+
 def _defences(summary: Mapping[str, Any]) -> list[str]:
-    entries = sorted(summary["conditions"], key=lambda entry: entry["t"] or 0)
+    """Return the names of the defences: none, then by noise level, then those without one."""
+    entries = sorted(summary["conditions"], key=lambda entry: (_is_named(entry), entry["t"] or 0))
     return list(dict.fromkeys(defence_name(entry) for entry in entries))
 
 

@@ -52,7 +52,7 @@ def summarise(
     entries = []
     for condition in conditions:
         metrics = _condition_metrics(task, _rows(samples, condition.key), weights)
-        if votes is not None and condition.draws > 1:
+        if votes is not None and condition.draws > 1 and not condition.fixed_noise:
             combined = to_arrays(_rows(votes, condition.key))
             metrics |= {f"{k}_vote": v for k, v in task.metrics(combined, weights).items()}
         if condition.attack == CLEAN and condition.defence is None:
@@ -103,13 +103,14 @@ def _drop(task: type[BaseTask], metrics: Metrics, baseline: Array | None) -> Arr
 
 
 def _entry(condition: Condition, metrics: Metrics, drop: Array | None) -> dict[str, Any]:
+    level = condition.defence.level if condition.defence else None
     return {
         "key": condition.key,
         "attack": condition.attack,
         "attacker_sees": condition.attacker_sees,
         "defence": str(condition.defence) if condition.defence else None,
-        "t": condition.defence.t if condition.defence else None,
-        "sigma": condition.defence.sigma if condition.defence else None,
+        "t": level.t if level else None,
+        "sigma": level.sigma if level else None,
         "draws": condition.draws,
         "metrics": {name: interval(value) for name, value in metrics.items()},
         "utility_drop": None if drop is None else interval(drop),

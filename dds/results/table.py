@@ -3,12 +3,14 @@ from typing import Any
 
 from rich.table import Table
 
-from dds.protocol import CLEAN
+from dds.protocol.conditions import CLEAN, UNSEEN
 
 
 def defence_name(entry: Mapping[str, Any]) -> str:
-    """Return a defence as people read it, with both names of its noise level."""
-    return f"t={entry['t']} σ={entry['sigma']:.3f}" if entry["defence"] else "no defence"
+    """Return a defence as people read it; a noise level by both of its names."""
+    if entry["t"] is None:
+        return str(entry["defence"] or "no defence")
+    return f"t={entry['t']} σ={entry['sigma']:.3f}"
 
 
 def summary_table(summary: Mapping[str, Any], metric: str) -> Table:
@@ -34,13 +36,14 @@ def summary_table(summary: Mapping[str, Any], metric: str) -> Table:
         values = [cells.get((row, column), {}) for column in columns]
         table.add_row(row, *(_cell(value[metric]) if value else "" for value in values))
     table.add_section()
-    clean = [cells.get(("clean", column), {}) for column in columns]
+    clean = [cells.get((CLEAN, column), {}) for column in columns]
     table.add_row("PSNR, dB", *(_decibels(value) for value in clean))
     return table
 
 
 def _row(entry: Mapping[str, Any]) -> str:
-    return "clean" if entry["attack"] == CLEAN else f"{entry['attack']}/{entry['attacker_sees']}"
+    sees = entry["attacker_sees"]
+    return str(entry["attack"]) if sees == UNSEEN else f"{entry['attack']}/{sees}"
 
 
 def _cell(value: Mapping[str, float | None]) -> str:

@@ -36,6 +36,7 @@ def log_to_wandb(folder: RunFolder, summary: Mapping[str, Any], figures: Sequenc
     for step in steps:
         run.log(step)
     run.log({**last, **{path.stem: wandb.Image(str(path)) for path in figures}})
+    run.summary.update(_named(summary["conditions"]))
     run.finish()
     if why_offline:
         return f"W&B: offline, {why_offline}; send it with: wandb sync {Path(run.dir).parent}"
@@ -66,15 +67,26 @@ def _steps(conditions: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
     """Return one step for each noise level, 0 for no defence: `<attack>/<view>/<metric>` and its interval."""
     steps: dict[int, dict[str, float]] = {}
     for entry in sorted(conditions, key=lambda entry: entry["t"] or 0):
-        level = entry["t"] or 0
-        step = steps.setdefault(level, {"noise_level": level, "sigma": entry["sigma"] or 0.0})
-        values = {**entry["metrics"], "utility_drop": entry["utility_drop"]}
-        for name, value in values.items():
-            prefix = f"{entry['attack']}/{entry['attacker_sees']}/{name}"
-            for part in ("value", "low", "high"):
-                if value is not None and value[part] is not None:
-                    step[prefix if part == "value" else f"{prefix}_{part}"] = value[part]
+        if entry["t"] is not None or entry["defence"] is None:
+            level = entry["t"] or 0
+            step = steps.setdefault(level, {"noise_level": level, "sigma": entry["sigma"] or 0.0})
+            step.update(_values(entry, f"{entry['attack']}/{entry['attacker_sees']}"))
     return list(steps.values())
+
+
+def _named(conditions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return what has no place on the axis of noise levels: `<condition>/<metric>` of the named defences."""
+    named = [entry for entry in conditions if entry["t"] is None and entry["defence"] is not None]
+    return {name: value for entry in named for name, value in _values(entry, entry["key"]).items()}
+
+
+def _values(entry: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    found = {}
+    for name, value in {**entry["metrics"], "utility_drop": entry["utility_drop"]}.items():
+        for part, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
+            if value is not None and value[part] is not None:
+                found[f"{prefix}/{name}{suffix}"] = value[part]
+    return found
 
 
 def _has_key() -> bool:

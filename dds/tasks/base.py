@@ -14,6 +14,7 @@ from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.metrics import fidelity, perturbation
 from dds.models.features import find_layer, find_pooled_layer, outputs_of, pool
+from dds.models.normalisation import own_normalisation
 from dds.models.zoo import resolve
 from dds.tasks.distributed import gather
 from dds.tasks.optimisation import adamw_one_cycle
@@ -34,7 +35,7 @@ class BaseTask(LightningModule, ABC):
     Args:
         model: The network, by `class_path`; `zoo:<name>`; or the path of a file written by `train.py`.
         mean: What the network's input is centred by, for each channel; default: what the network's own
-            configuration says (timm), else 0.
+            configuration says (timm, segmentation-models-pytorch, files of `train.py`), else 0.
         std: What it is divided by; likewise, else 1.
         input_size: `[H, W]` that images are resized to inside the network's forward; default: as they are.
         features: Layer of the network whose pooled output is compared, by cosine, between what the task sees
@@ -46,6 +47,9 @@ class BaseTask(LightningModule, ABC):
         weight_decay: Weight decay, for training.
     """
 
+    target: ClassVar[str]
+    """The key of the batch that it is scored by; says to attacks what kind of task it is."""
+
     utility: ClassVar[str]
     """The data-set metric that stands for what the model is worth."""
 
@@ -54,6 +58,9 @@ class BaseTask(LightningModule, ABC):
 
     lower_is_better: ClassVar[bool] = False
     """Whether utility and score measure an error."""
+
+    localised: ClassVar[bool] = False
+    """Whether targets belong to places in the image, so that it must not be moved without them."""
 
     def __init__(
         self,
@@ -68,9 +75,9 @@ class BaseTask(LightningModule, ABC):
     ) -> None:
         super().__init__()
         self.model = resolve(model)
-        own = getattr(self.model, "pretrained_cfg", {})
-        self.register_buffer("mean", _channels(mean, own.get("mean", 0.0), "mean"), persistent=False)
-        self.register_buffer("std", _channels(std, own.get("std", 1.0), "std"), persistent=False)
+        own_mean, own_std = own_normalisation(self.model)
+        self.register_buffer("mean", _channels(mean, own_mean, "mean"), persistent=False)
+        self.register_buffer("std", _channels(std, own_std, "std"), persistent=False)
         if (self.std <= 0).any():
             raise InputError(f"std is {self.std.flatten().tolist()}; expected positive values.")
         self.input_size = input_size
@@ -175,7 +182,7 @@ class BaseTask(LightningModule, ABC):
     def _measure(self, view: View, batch: Batch) -> Iterator[Record]:
         original, decisions = batch["image"], []
         moved = perturbation(view.attacked, original)
-        for draw, shown in enumerate(view.draws):
+        for draw, shown in enumerate(view.draws, view.first_draw):
             output, features = self.look(shown)
             self.check_targets(output, batch)
             decision = self.decide(output)

@@ -12,6 +12,7 @@ from dds.tasks.base import BaseTask, Statistics
 class Classification(BaseTask):
     """One class for each image; any network that returns logits `[B, C]`. Metric: accuracy."""
 
+    target = "label"
     utility = "accuracy"
     score = "correct"
 

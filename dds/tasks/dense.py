@@ -13,6 +13,8 @@ class DenseTask(BaseTask):
     the image's.
     """
 
+    localised = True
+
     def forward(self, image: Tensor) -> Tensor:
         """Return the network's output, `[B, C, H, W]`, for images `[B, 3, H, W]` in [0, 1]."""
         height, width = image.shape[-2:]

@@ -31,6 +31,7 @@ class DepthEstimation(DenseTask):
         **options: Those of `BaseTask`.
     """
 
+    target = "depth"
     utility = "RMSE"
     score = "rmse"
     lower_is_better = True

@@ -32,8 +32,10 @@ class ObjectDetection(BaseTask):
     the draws, 0 where a draw lacks it, so that what one draw alone sees loses weight but is not thrown away.
     """
 
+    target = "boxes"
     utility = "AP"
     score = "f1"
+    localised = True
 
     def forward(self, image: Tensor) -> Tensor:
         """Return detections `[B, 100, 6]`: x1, y1, x2, y2, score, class by falling score; score 0: none."""

@@ -18,6 +18,7 @@ class MultiLabelClassification(BaseTask):
     labels that are not known (-1) count in neither.
     """
 
+    target = "labels"
     utility = "mAP"
     score = "accuracy"
 

@@ -33,6 +33,7 @@ class ImageRetrieval(BaseTask):
         **options: Those of `BaseTask`.
     """
 
+    target = "relevance"
     utility = "mAP_medium"
     score = "ap_medium"
 

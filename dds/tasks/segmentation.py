@@ -21,6 +21,7 @@ class SemanticSegmentation(DenseTask):
     and pixel accuracy; pixels labelled 255 count in neither.
     """
 
+    target = "mask"
     utility = "mIoU"
     score = "iou"
     classes: int

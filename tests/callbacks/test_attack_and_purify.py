@@ -3,12 +3,13 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
 from lightning.pytorch import Callback, Trainer
 
-from dds.attacks import PGD, Attack, FeatureDistance, PurifiedDistance
+from dds.attacks import PGD, FeatureDistance, Optimiser, PurifiedDistance
 from dds.attacks.objectives import Calls
 from dds.callbacks import AttackAndPurify
+from dds.controls import Brightness, Rotation
 from dds.data.base import BaseDataModule
 from dds.errors import InputError
-from dds.purifiers import DiffusionDenoiser
+from dds.purifiers import JPEG, DiffusionDenoiser, NoiseOnly
 from dds.tasks import Classification, SemanticSegmentation
 
 
@@ -110,7 +111,7 @@ def test_evaluation_never_uses_noise_that_the_attack_saw():
             return super().forward(image, level, streams)
 
     callback = protocol()
-    callback.purifier = Watch(TinyNoiseNetwork())
+    callback.defences.purifier = Watch(TinyNoiseNetwork())
     callback._rehearse = lambda task, image: None
     trainer(callback).test(Classification(TinyClassifier()), Arrays(batch_size=4), verbose=False)
     attack, defence = ({number for _, number in drawn[role]} for role in ("attack", "defence"))
@@ -191,7 +192,7 @@ def test_attack_runs_in_float32_whatever_the_precision():
     assert torch.bfloat16 in {dtype for grad, dtype in seen if not grad}
 
 
-class Cheat(Attack):
+class Cheat(Optimiser):
     calls = Calls()
 
     def __init__(self):
@@ -297,3 +298,78 @@ def test_without_a_purifier_only_the_bare_task_is_attacked():
     assert [condition.key for condition in callback.plan.conditions] == ["clean/-/t0", "pgd/none/t0"]
     with pytest.raises(InputError, match="needs a purifier"):
         AttackAndPurify(attacks={"pgd": PGD()}, attacker_sees=[50])
+
+
+def test_known_noise_is_the_very_noise_in_use():
+    """The attack differentiates through the draws that it is evaluated on, each draw with its own image."""
+    seen = []
+
+    class Watch(DiffusionDenoiser):
+        def forward(self, image, level, streams):
+            seen.append((torch.is_grad_enabled(), streams.normal(image).sum().item()))
+            return super().forward(image, level, streams)
+
+    callback = AttackAndPurify(
+        Watch(TinyNoiseNetwork()),
+        [145],
+        attacks={"pgd": PGD(steps=3, eot=2)},
+        attacker_sees=["fixed_noise"],
+        draws=2,
+    )
+    callback._rehearse = lambda task, image: None
+    table = run(callback, Arrays(batch_size=4))
+    attacked, shown = ({number for grad, number in seen if grad is role} for role in (True, False))
+    assert attacked == shown
+    assert len(shown) == 2
+    first, second = (table["pgd/fixed_noise/t145", draw, 0] for draw in (0, 1))
+    assert first["l2"] != second["l2"]
+    assert ("pgd/fixed_noise/t145", None, 0) not in table
+
+
+def test_an_attack_on_the_average_of_levels_climbs_it():
+    levels = [10, 50, 145]
+    callback = protocol(
+        noise_levels=levels, attacks={"pgd": PGD(steps=10)}, attacker_sees=[levels, 10], draws=1
+    )
+    table = run(callback, Arrays(batch_size=4))
+    assert {key for key, *_ in table if key.startswith("pgd/t10+t50+t145")} == {
+        f"pgd/t10+t50+t145/t{t}" for t in (0, 10, 50, 145)
+    }
+
+
+def test_other_defences_and_controls_stand_in_the_same_grid():
+    defences = {"jpeg": JPEG(50), "noise": NoiseOnly(0.1)}
+    controls = {"dark": Brightness(5), "turned": Rotation(5)}
+    callback = protocol(
+        noise_levels=[10], defences=defences, controls=controls, attacker_sees=["same", "jpeg"]
+    )
+    table = run(callback, Arrays(batch_size=4))
+    draws = {}
+    for key, draw, _ in table:
+        if draw is not None:
+            draws.setdefault(key, set()).add(draw)
+    assert draws["pgd/same/jpeg"] == draws["pgd/jpeg/jpeg"] == {0}  # nothing random in it
+    assert draws["pgd/same/noise"] == draws["dark/-/t10"] == draws["pgd/jpeg/t10"] == {0, 1}
+    assert table["dark/-/t0", 0, 0]["linf"] > 0.1
+    assert callback.cost.purifier.backward == 2  # through t10; the other defences call no network
+
+
+def test_controls_that_move_pixels_are_refused_where_targets_have_places():
+    callback = protocol(controls={"turned": Rotation(1)})
+    with pytest.raises(InputError, match="control turned moves"):
+        run(callback, Arrays(), SemanticSegmentation(TinySegmenter()))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"defences": {"t50": JPEG(50)}}, "cannot be called 't50'"),
+        ({"defences": {"same": JPEG(50)}}, "cannot be called 'same'"),
+        ({"defences": {"dds": DiffusionDenoiser(TinyNoiseNetwork())}}, "set it as protocol.purifier"),
+        ({"attacker_sees": ["jpg"]}, "'jpg' cannot be found"),
+        ({"controls": {"pgd": Brightness(1)}}, "for one of them only"),
+    ],
+)
+def test_bad_defences(options, words):
+    with pytest.raises(InputError, match=words):
+        protocol(**options)

@@ -3,9 +3,16 @@ import pytest
 from dds.attacks import PGD
 from dds.attacks.objectives import Calls
 from dds.models.schedule import NoiseLevel
-from dds.protocol import Plan, list_conditions
+from dds.protocol import NOTHING, Defence, Plan, Sight, list_conditions
 
-T10, T50 = NoiseLevel(10, 0.02), NoiseLevel(50, 0.09)
+T10, T50 = Defence("t10", NoiseLevel(10, 0.02)), Defence("t50", NoiseLevel(50, 0.09))
+JPEG = Defence("jpeg", None, random=False)
+SAME, FIXED = Sight("same"), Sight("fixed_noise")
+SEES_T50 = Sight("t50", (T50,))
+
+
+def one_call(defence):
+    return int(defence is not None)
 
 
 def keys(conditions):
@@ -13,7 +20,7 @@ def keys(conditions):
 
 
 def test_conditions_have_readable_keys():
-    assert keys(list_conditions(["pgd"], ["none", "same", T50], [T10, T50], draws=3)) == [
+    assert keys(list_conditions(["pgd"], [NOTHING, SAME, SEES_T50], [T10, T50], draws=3)) == [
         "clean/-/t0", "clean/-/t10", "clean/-/t50",
         "pgd/none/t0", "pgd/none/t10", "pgd/none/t50",
         "pgd/same/t10", "pgd/same/t50",
@@ -27,17 +34,17 @@ def test_only_purified_views_are_drawn_repeatedly():
 
 
 def test_same_without_none_still_attacks_the_undefended_task():
-    assert "pgd/none/t0" in keys(list_conditions(["pgd"], ["same"], [T10], draws=1))
+    assert "pgd/none/t0" in keys(list_conditions(["pgd"], [SAME], [T10], draws=1))
 
 
 def test_the_image_attacked_without_purifier_serves_all_levels():
-    plan = Plan.of(list_conditions(["pgd"], ["none"], [T10, T50], draws=1))
-    assert [(craft.attack, craft.through) for craft in plan.crafts] == [("clean", None), ("pgd", None)]
+    plan = Plan.of(list_conditions(["pgd"], [NOTHING], [T10, T50], draws=1))
+    assert [(craft.attack, craft.through) for craft in plan.crafts] == [("clean", ()), ("pgd", ())]
     assert list(plan.crafts[1].shows) == [None, T10, T50]
 
 
 def test_conditions_that_are_one_by_definition_share_the_view():
-    plan = Plan.of(list_conditions(["pgd"], ["same", T50], [T10, T50], draws=1))
+    plan = Plan.of(list_conditions(["pgd"], [SAME, SEES_T50], [T10, T50], draws=1))
     shared = [keys(group) for craft in plan.crafts for group in craft.shows.values() if len(group) > 1]
     assert shared == [["pgd/same/t50", "pgd/t50/t50"]]
 
@@ -45,9 +52,36 @@ def test_conditions_that_are_one_by_definition_share_the_view():
 @pytest.mark.parametrize("draws", [1, 3])
 def test_cost_counts_network_calls(draws):
     attack = PGD(steps=5, eot=2)
-    plan = Plan.of(list_conditions(["pgd"], ["none", "same"], [T10, T50], draws))
-    cost = plan.cost({"pgd": attack}, purifier_calls=1)
+    plan = Plan.of(list_conditions(["pgd"], [NOTHING, SAME], [T10, T50], draws))
+    cost = plan.cost({"pgd": attack}, purifier_calls=one_call)
     crafted = 10 * 3  # bare, through t10, through t50
     shown = 2 * (1 + 2 * draws) + 2 * draws
     assert cost.task == Calls(crafted + shown, crafted)
     assert cost.purifier == Calls(10 * 2 + 3 * 2 * draws, 10 * 2)
+
+
+def test_defences_that_draw_nothing_are_shown_once():
+    conditions = list_conditions(["pgd"], [FIXED], [T10, JPEG], draws=3)
+    assert [condition.draws for condition in conditions if condition.defence == JPEG] == [1, 1]
+    assert {
+        condition.key: condition.fixed_noise for condition in conditions if condition.attack == "pgd"
+    } == {
+        "pgd/none/t0": False,
+        "pgd/fixed_noise/t10": True,
+        "pgd/fixed_noise/jpeg": False,
+    }
+
+
+def test_controls_stand_beside_the_clean_images():
+    conditions = list_conditions([], [], [T10], draws=3, controls=["dark"])
+    assert keys(conditions) == ["clean/-/t0", "clean/-/t10", "dark/-/t0", "dark/-/t10"]
+    assert Plan.of(conditions).cost({}, one_call).task == Calls(2 * (1 + 3))
+
+
+def test_known_noise_costs_an_attack_for_each_draw_and_an_average_one_for_each_level():
+    attack = PGD(steps=5)
+    known = Plan.of(list_conditions(["pgd"], [FIXED], [T10], draws=3)).cost({"pgd": attack}, one_call)
+    assert known.task == Calls(5 + 2 + 3 * 5 + 3 + 3, 5 + 3 * 5)  # bare, shown bare twice, crafted, shown
+    both = [Sight("t10+t50", (T10, T50))]
+    average = Plan.of(list_conditions(["pgd"], both, [T10], draws=3)).cost({"pgd": attack}, one_call)
+    assert average.task == Calls(2 * 5 + 2 + 2 * 3, 2 * 5)

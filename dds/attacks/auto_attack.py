@@ -1,0 +1,86 @@
+import logging
+from collections.abc import Sequence
+from typing import Literal
+
+import pyautoattack
+import torch
+from torch import Tensor
+
+from dds.attacks.base import Attack, one_of
+from dds.attacks.gradient import project
+from dds.attacks.objectives import AttackedTask, Purify
+from dds.attacks.one_image import OneImage
+from dds.batch import Batch
+from dds.errors import InputError
+from dds.noise import Streams
+
+_NORMS = {"linf": "Linf", "l2": "L2"}
+_LEAST_CLASSES = {"standard": 4, "plus": 4, "rand": 3}  # of the targeted and the untargeted DLR
+
+
+class AutoAttack(Attack):
+    """AutoAttack (Croce & Hein, ICML 2020) for classification, by its authors' own code (`pyautoattack`).
+
+    The attacks come one after the other, each on the images that are still right; an image that is wrong from
+    the start stays as it is. Images are attacked one by one (see `OneImage`). How often that calls the
+    networks depends on how long an image holds out: some 8,000 times in the standard version if to the end.
+
+    Args:
+        eps: Budget in [0, 1] pixel units, e.g. `8/255`.
+        norm: `linf` or `l2`.
+        version: `standard`: APGD on the cross-entropy, APGD on the targeted DLR, targeted FAB, Square; at
+            least 4 classes. `rand`: APGD on cross-entropy and DLR, gradients averaged over 20 draws; at least
+            3 classes; the authors' choice for random defences, such as a diffusion purifier. `plus`: all,
+            with more restarts.
+    """
+
+    task_calls = None
+    purifier_calls = None
+
+    def __init__(
+        self,
+        eps: float | str = "8/255",
+        norm: Literal["linf", "l2"] = "linf",
+        version: Literal["standard", "plus", "rand"] = "standard",
+    ) -> None:
+        super().__init__(eps)
+        one_of("norm", norm, *_NORMS)
+        one_of("version", version, *_LEAST_CLASSES)
+        self.norm, self.version = norm, version
+
+    def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
+        """Attack the images of a batch; see `Attack`.
+
+        Raises:
+            InputError: If the task is no classification, or knows too few classes.
+        """
+        if task.target != "label":
+            raise InputError(
+                f"AutoAttack is defined for classification; {type(task).__name__} is scored by "
+                f"batch[{task.target!r}]. Choose APGD, for segmentation with the losses of SEA."
+            )
+        found = [self._craft(seen) for seen in OneImage.each(task, batch, through, streams)]
+        return project(torch.cat(found), batch["image"], self.eps, self.norm)
+
+    def _craft(self, seen: OneImage) -> Tensor:
+        with torch.no_grad():
+            classes = seen.logits(seen.image).shape[1]
+        with seen.seeded() as seed:
+            attack = self._attack(seen, classes, seed)
+            found, _ = attack.run_standard_evaluation(seen.image, seen.batch["label"], batch_size=1)
+        return found if found.isfinite().all() else seen.image
+
+    def _attack(self, seen: OneImage, classes: int, seed: int) -> pyautoattack.AutoAttack:
+        if classes < _LEAST_CLASSES[self.version]:
+            raise InputError(
+                f"AutoAttack {self.version} needs {_LEAST_CLASSES[self.version]} classes; the network knows "
+                f"{classes}. Choose APGD with the objective Margin."
+            )
+        logging.getLogger("auto-attack").setLevel(logging.ERROR)  # it would warn at every image
+        norm, device = _NORMS[self.norm], seen.image.device
+        attack = pyautoattack.AutoAttack(
+            seen.logits, eps=self.eps, norm=norm, seed=seed, version=self.version, device=device
+        )
+        for targeted in (attack.apgd_targeted, attack.fab):
+            targeted.n_target_classes = min(targeted.n_target_classes, classes - 1)
+        return attack

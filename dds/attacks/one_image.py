@@ -1,0 +1,101 @@
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dds.attacks.objectives import AttackedTask, Purify, Value
+from dds.batch import Batch
+from dds.noise import Streams
+
+
+@dataclass
+class OneImage:
+    """One image through the attacker's eyes, for attacks of other libraries.
+
+    They draw from global generators, in an order that runs through a batch. Taken one by one, with the
+    generators seeded, an image's result depends on the seed alone.
+
+    Attributes:
+        task: The task.
+        batch: The image alone, and its targets.
+        through: What the attacker looks through.
+        streams: The image's; each look at the network gets noise of its own.
+    """
+
+    task: AttackedTask
+    batch: Batch
+    through: Sequence[Purify]
+    streams: Streams
+    _looks: Iterator[int] = field(default_factory=count)
+
+    @classmethod
+    def each(
+        cls, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams
+    ) -> "Iterator[OneImage]":
+        """Yield the images of a batch; see `Attack.craft`."""
+        for row, index in enumerate(streams.index):
+            one = {key: value[row : row + 1] for key, value in batch.items() if isinstance(value, Tensor)}
+            yield cls(task, cast(Batch, one), through, replace(streams, index=(index,)))
+
+    @property
+    def image(self) -> Tensor:
+        """The clean image, `[1, 3, H, W]`."""
+        return self.batch["image"]
+
+    def logits(self, candidates: Tensor) -> Tensor:
+        """Return logits `[n, C]` of candidates `[n, 3, H, W]` for the image, all under the same noise.
+
+        Seen through several purifiers, their mean.
+        """
+        streams = replace(self._look(), index=self.streams.index * len(candidates))
+        seen = [self.task(purify(candidates, streams)) for purify in self.through]
+        return torch.stack(seen).mean(0)
+
+    def gradient(self, candidates: Tensor, value: Value) -> Tensor:
+        """Return an objective's gradient at candidates `[n, 3, H, W]`, each under noise of its own."""
+        gradients = []
+        for candidate in candidates.detach():
+            leaf = candidate[None].requires_grad_()
+            gradients += torch.autograd.grad(value(leaf, self._look()).sum(), leaf)
+        return torch.cat(gradients)
+
+    def _look(self) -> Streams:
+        return self.streams.child("look", next(self._looks))
+
+    @contextmanager
+    def seeded(self) -> Iterator[int]:
+        """Seed the global generators of Python, numpy and torch for the image, and restore them.
+
+        Yields:
+            The seed.
+        """
+        number = self.streams.child("seed").uniform(torch.empty(1)).item()
+        seed = int(number * 2**24)  # as many as float32 tells apart
+        python, numpy, unseeded = random.getstate(), np.random.get_state(), np.random.RandomState
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            try:
+                random.seed(seed)
+                np.random.seed(seed)
+                torch.manual_seed(seed)
+                np.random.RandomState = _default_seed(seed)  # type: ignore[misc]
+                yield seed
+            finally:
+                random.setstate(python)
+                np.random.set_state(numpy)
+                np.random.RandomState = unseeded  # type: ignore[misc]
+
+
+def _default_seed(default: int) -> type[np.random.RandomState]:
+    """Return a class for attacks that make a generator of their own and give no seed (ART's HopSkipJump)."""
+
+    class Seeded(np.random.RandomState):
+        def __init__(self, seed: int | None = None) -> None:
+            super().__init__(default if seed is None else seed)
+
+    return Seeded

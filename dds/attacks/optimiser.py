@@ -1,0 +1,59 @@
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from dds.attacks.base import Attack
+from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, TaskLoss, Value
+from dds.batch import Batch
+from dds.noise import Streams
+
+
+class Optimiser(Attack):
+    """An attack that knows nothing but an objective, and changes images so that it grows.
+
+    Args:
+        eps: Budget in [0, 1] pixel units; a number or a fraction such as `8/255`.
+        objective: What is maximised; default the task's own loss.
+    """
+
+    def __init__(self, eps: float | str, objective: Objective | None) -> None:
+        super().__init__(eps)
+        self.objective = objective or TaskLoss()
+
+    @property
+    @abstractmethod
+    def calls(self) -> Calls:
+        """How often one image's attack evaluates the objective, with and without its gradient."""
+
+    @abstractmethod
+    def __call__(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
+        """Attack images.
+
+        Args:
+            image: `[B, 3, H, W]` in [0, 1].
+            value: What to maximise, for each image; told with `at` how far the attack is.
+            streams: The attacker's own random numbers.
+
+        Returns:
+            `[B, 3, H, W]` in [0, 1], within `eps` of the images.
+        """
+
+    @property
+    def needs_purifier(self) -> bool:
+        """Whether the objective is about the purifier."""
+        return self.objective.needs_purifier
+
+    @property
+    def task_calls(self) -> Calls:
+        """Those of the objective's evaluations."""
+        return self.objective.task_calls(self.calls)
+
+    @property
+    def purifier_calls(self) -> Calls:
+        """Those of the objective's evaluations."""
+        return self.objective.purifier_calls(self.calls)
+
+    def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
+        """Attack the images of a batch; see `Attack`."""
+        return self(batch["image"], self.objective.bind_average(task, batch, through), streams)

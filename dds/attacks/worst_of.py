@@ -1,0 +1,78 @@
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dds.attacks.base import Attack, whole
+from dds.attacks.gradient import expected_value
+from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify
+from dds.attacks.task_score import TaskScore
+from dds.batch import Batch
+from dds.errors import InputError
+from dds.noise import Streams
+
+
+class WorstOf(Attack):
+    """Runs several attacks and keeps, for each image, the one that hurts most; of equals, the first.
+
+    Behind a random purifier, attacks are compared on draws of the attacker's own, the same for all of them,
+    and not on those of the evaluation.
+
+    Args:
+        attacks: Attacks by name, of one norm and one `eps`.
+        judge: What hurts; default the task's own score of an image.
+        eot: Noise draws that the judge averages over.
+
+    Raises:
+        InputError: If there is no attack, or their budgets differ.
+    """
+
+    def __init__(self, attacks: dict[str, Attack], judge: Objective | None = None, eot: int = 1) -> None:
+        budgets = {name: (attack.norm, attack.eps) for name, attack in attacks.items()}
+        if len(set(budgets.values())) != 1:
+            raise InputError(f"the attacks have budgets {budgets}; expected one norm and one eps for all.")
+        self.norm, eps = next(iter(budgets.values()))
+        super().__init__(eps)
+        self.attacks, self.judge, self.eot = attacks, judge or TaskScore(), whole("eot", eot)
+
+    @property
+    def needs_purifier(self) -> bool:
+        """Whether any of them attacks the purifier."""
+        return self.judge.needs_purifier or any(attack.needs_purifier for attack in self.attacks.values())
+
+    @property
+    def task_calls(self) -> Calls | None:
+        """Those of all attacks and of the judge."""
+        return _sum(self.judge.task_calls(self._looks), *(a.task_calls for a in self.attacks.values()))
+
+    @property
+    def purifier_calls(self) -> Calls | None:
+        """Those of all attacks and of the judge."""
+        return _sum(
+            self.judge.purifier_calls(self._looks), *(a.purifier_calls for a in self.attacks.values())
+        )
+
+    @property
+    def _looks(self) -> Calls:
+        return Calls(forward=len(self.attacks) * self.eot)
+
+    def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
+        """Attack the images of a batch; see `Attack`."""
+        judge = self.judge.bind_average(task, batch, through)
+        worst, harm = batch["image"], torch.full_like(batch["image"][:, 0, 0, 0], -torch.inf)
+        for name, attack in self.attacks.items():
+            found = attack.craft(task, batch, through, streams.child("attack", name)).detach()
+            done = expected_value(found, judge, streams.child("judge"), self.eot)  # (B,)
+            more = done > harm
+            worst = torch.where(more.reshape(-1, 1, 1, 1), found, worst)
+            harm = torch.where(more, done, harm)
+        return worst
+
+
+def _sum(*calls: Calls | None) -> Calls | None:
+    total = Calls()
+    for each in calls:
+        if each is None:
+            return None
+        total += each
+    return total

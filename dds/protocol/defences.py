@@ -1,0 +1,140 @@
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from torch import Tensor
+
+from dds.errors import InputError
+from dds.models.schedule import NoiseLevel
+from dds.noise import Streams
+from dds.purifiers import Purifier
+
+Given = int | str | dict[str, float]
+"""A defence as users write it: a t, `{sigma: 0.25}`, or a name."""
+
+_RESERVED = ("none", "same", "fixed_noise")
+
+
+@dataclass(frozen=True)
+class Defence:
+    """What images go through before the task sees them.
+
+    Attributes:
+        name: Its key everywhere: `t145` for the purifier at a noise level, else what the user calls it.
+        level: The noise level; None where it has none.
+        random: Whether two draws differ.
+    """
+
+    name: str
+    level: NoiseLevel | None = None
+    random: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What an attacker sees of the defence.
+
+    Attributes:
+        name: `none` (nothing), `same` (it, but not its noise), `fixed_noise` (it and the very noise of each
+            draw), or the names of certain defences.
+        through: Those certain defences; several: the attack is against their average.
+    """
+
+    name: str
+    through: tuple[Defence, ...] = ()
+
+
+NOTHING = Sight("none")
+"""The sight of an attacker who knows the bare task alone."""
+
+
+class Defences:
+    """The purifiers of an evaluation: one at several noise levels, and others by name.
+
+    Args:
+        purifier: What works at noise levels; none: only the named ones.
+        noise_levels: The levels it is evaluated at; 0 stands for no defence and is left out.
+        named: The others, without noise levels.
+
+    Raises:
+        InputError: If a purifier is in the wrong place, or a name cannot be told from a level.
+    """
+
+    def __init__(
+        self,
+        purifier: Purifier | None,
+        noise_levels: Sequence[int | dict[str, float]],
+        named: Mapping[str, Purifier],
+    ) -> None:
+        self.purifier, self.named = purifier, dict(named)
+        for name, other in self.named.items():
+            _check_named(name, other)
+        levels = [self.read(given) for given in noise_levels if given != 0] if purifier else []
+        self.all = list(dict.fromkeys([*levels, *(self.read(name) for name in self.named)]))
+
+    @property
+    def purifiers(self) -> list[Purifier]:
+        """Every purifier."""
+        return [*([self.purifier] if self.purifier else []), *self.named.values()]
+
+    def read(self, given: Given) -> Defence:
+        """Find a defence by what a user wrote.
+
+        Raises:
+            InputError: If there is no such thing.
+        """
+        if isinstance(given, str):
+            if given not in self.named:
+                known = ", ".join([*_RESERVED, "a t", "{sigma: value}", *self.named])
+                raise InputError(f"{given!r} cannot be found; expected {known}.")
+            return Defence(given, None, self.named[given].random)
+        if self.purifier is None:
+            raise InputError(f"noise level {given} needs a purifier; name one, or leave the level out.")
+        level = self.purifier.level(given)
+        return Defence(str(level), level, self.purifier.random)
+
+    def sight(self, given: Given | list[Given]) -> Sight:
+        """Find what an attacker sees by what a user wrote; where there is no defence, it is nothing.
+
+        Raises:
+            InputError: If there is no such thing.
+        """
+        if isinstance(given, list):
+            through = tuple(self.read(one) for one in given)
+            return Sight("+".join(str(defence) for defence in through), through)
+        if given in ("none", 0):
+            return NOTHING
+        if given in ("same", "fixed_noise"):
+            return Sight(str(given)) if self.all else NOTHING
+        defence = self.read(given)
+        return Sight(str(defence), (defence,))
+
+    def purify(self, defence: Defence | None, image: Tensor, streams: Streams) -> Tensor:
+        """Show images `[B, 3, H, W]` through a defence; None: as they are."""
+        return image if defence is None else self.purifier_of(defence)(image, defence.level, streams)
+
+    def calls(self, defence: Defence | None) -> int:
+        """Count the network calls of one purification."""
+        return 0 if defence is None else self.purifier_of(defence).calls(cast(NoiseLevel, defence.level))
+
+    def purifier_of(self, defence: Defence) -> Purifier:
+        """Return the purifier behind a defence."""
+        purifier = self.named.get(defence.name, self.purifier)
+        assert purifier is not None
+        return purifier
+
+
+def _check_named(name: str, purifier: Purifier) -> None:
+    if not name or "/" in name or name in _RESERVED or (name[0] == "t" and name[1:].isdigit()):
+        raise InputError(
+            f"a defence cannot be called {name!r}; choose a name without '/' that is no noise level such as "
+            f"t145 and none of {', '.join(_RESERVED)}."
+        )
+    if purifier.has_levels:
+        raise InputError(
+            f"{type(purifier).__name__} works at noise levels; set it as protocol.purifier, not under "
+            "protocol.defences."
+        )

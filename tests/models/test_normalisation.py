@@ -1,0 +1,40 @@
+import segmentation_models_pytorch as smp
+import timm
+import torch
+
+from dds.models import normalisation
+from dds.models.normalisation import own_normalisation
+from dds.models.weights import load_self_describing, save_self_describing
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def test_timm_tells_by_its_configuration():
+    assert own_normalisation(timm.create_model("resnet10t")) == IMAGENET
+
+
+def test_networks_that_say_nothing_are_not_normalised():
+    assert own_normalisation(torch.nn.Conv2d(3, 3, 1)) == (0, 1)
+    assert own_normalisation(smp.Unet("resnet18", encoder_weights=None)) == (0, 1)
+
+
+def test_segmentation_models_follow_the_weights_of_their_encoder(monkeypatch):
+    asked = []
+
+    def parameters(*names):
+        asked.append(names)
+        return {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "input_range": [0, 1]}
+
+    monkeypatch.setattr(normalisation, "get_preprocessing_params", parameters)
+    network = smp.Unet("resnet18", encoder_weights=None)
+    network.config["encoder_weights"] = "imagenet"
+    assert own_normalisation(network) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+    assert asked == [("resnet18", "imagenet")]
+
+
+def test_a_trained_network_keeps_what_it_was_trained_with(tmp_path):
+    spec = {"class_path": "timm.create_model", "init_args": {"model_name": "resnet10t"}}
+    spec |= {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    save_self_describing(timm.create_model("resnet10t"), spec, tmp_path / "model.safetensors")
+    loaded = load_self_describing(tmp_path / "model.safetensors")
+    assert own_normalisation(loaded) == ([0.5, 0.5, 0.5], [0.25, 0.25, 0.25])
