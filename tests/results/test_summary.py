@@ -3,16 +3,19 @@ import json
 import numpy as np
 import pyarrow as pa
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from dds.models.schedule import NoiseLevel
-from dds.protocol import list_conditions
+from dds.protocol import NOTHING, Defence, list_conditions
+from dds.results.figures import utility_curve
 from dds.results.summary import interval, summarise
 from dds.results.table import summary_table
 from dds.tasks import Classification, DepthEstimation
 
 IMAGES, DRAWS = 200, 3
-CONDITIONS = list_conditions(["pgd"], ["none"], [NoiseLevel(10, 0.02)], DRAWS)
+T10 = Defence("t10", NoiseLevel(10, 0.02))
+CONDITIONS = list_conditions(["pgd"], [NOTHING], [T10], DRAWS)
 
 
 @pytest.fixture
@@ -79,7 +82,7 @@ def test_utility_drop_is_relative_to_the_clean_undefended_task(samples):
 
 
 def test_of_an_error_the_largest_is_worst_and_growth_is_lost_utility():
-    conditions = list_conditions([], [], [NoiseLevel(10, 0.02)], 2)
+    conditions = list_conditions([], [], [T10], 2)
     errors = {("clean/-/t0", 0): 1.0, ("clean/-/t10", 0): 1.5, ("clean/-/t10", 1): 2.5}
     rows = [
         {
@@ -113,6 +116,26 @@ def test_summary_is_json_without_nan(samples):
 def test_what_is_not_finite_is_absent():
     assert interval(np.full(5, np.nan)) == {"value": None, "low": None, "high": None}
     assert interval(np.array([0.0, -np.inf, 1.0, 1.0])) == {"value": 0.0, "low": 1.0, "high": 1.0}
+
+
+def test_defences_without_a_level_have_a_name_in_tables_and_a_mark_in_figures(samples):
+    entries = summarise(Classification, CONDITIONS, samples, None)
+    named = [{**entries[1], "key": "clean/-/jpeg", "defence": "jpeg", "t": None, "sigma": None}, *entries]
+    summary = {
+        "conditions": named,
+        "images": IMAGES,
+        "data": "X",
+        "utility": "accuracy",
+        "lower_is_better": False,
+    }
+    headers = [str(column.header) for column in summary_table(summary, "accuracy").columns]
+    assert "jpeg" in headers
+    figure = Figure()
+    utility_curve(figure, summary)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["no\ndefence", "t=10\nσ=0.020", "jpeg"]
+    clean, marks, *_ = axes.lines
+    assert (clean.get_xdata().tolist(), marks.get_xdata().tolist()) == ([0, 1], [2])
 
 
 def test_table_has_a_row_for_each_attack_and_empty_cells_stay_empty(samples):
