@@ -10,6 +10,7 @@ from dds.attacks.mi_fgsm import MIFGSM
 from dds.attacks.objectives import Objective, TaskLoss
 from dds.attacks.optimiser import Optimiser
 from dds.attacks.pgd import PGD
+from dds.attacks.predicted_noise import PredictedNoise
 from dds.attacks.purified_distance import PurifiedDistance
 from dds.attacks.seg_pgd import SegPGD
 from dds.attacks.sia import SIA
@@ -34,6 +35,7 @@ __all__ = [
     "MaskedCrossEntropy",
     "Objective",
     "Optimiser",
+    "PredictedNoise",
     "PurifiedDistance",
     "SegPGD",
     "TargetedLoss",

@@ -21,30 +21,45 @@ class FeatureDistance(Objective):
         distance: `cosine`: minus the cosine similarity; `l2`: the squared distance, a mean over features.
         pooled: Compare the mean over positions instead of each position; meaningful also where an attack
             moves pixels (SIA). `[B, N, D]` is pooled over N, `[B, D, H, W]` over H and W.
+        reference: The features of the `clean` image as it is, or `purified` with the same noise: then the
+            attack is on what the purifier lets through, and means nothing without one.
     """
 
     def __init__(
-        self, layer: str, distance: Literal["cosine", "l2"] = "cosine", pooled: bool = False
+        self,
+        layer: str,
+        distance: Literal["cosine", "l2"] = "cosine",
+        pooled: bool = False,
+        reference: Literal["clean", "purified"] = "clean",
     ) -> None:
-        self.layer, self.distance, self.pooled = layer, distance, pooled
+        self.layer, self.distance, self.pooled, self.reference = layer, distance, pooled, reference
+        self.needs_purifier = reference == "purified"
 
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
-        """Return the distance to the features of the clean image without a purifier."""
+        """Return the distance to the features of the reference."""
         layer = find_layer(task.model, self.layer)
         with torch.no_grad():
-            clean = self._features(task, layer, batch["image"])
+            clean = None if self.needs_purifier else self._features(task, layer, batch["image"])
 
         def value(image: Tensor, streams: Streams) -> Tensor:
+            with torch.no_grad():
+                reference = clean
+                if reference is None:
+                    reference = self._features(task, layer, purify(batch["image"], streams))
             seen = self._features(task, layer, purify(image, streams))
             if self.distance == "cosine":
-                return -F.cosine_similarity(seen, clean, dim=1)
-            return (seen - clean).square().mean(1)
+                return -F.cosine_similarity(seen, reference, dim=1)
+            return (seen - reference).square().mean(1)
 
         return value
 
     def task_calls(self, evaluations: Calls) -> Calls:
-        """The features of the clean image take one more forward."""
-        return evaluations + Calls(forward=1)
+        """The features of the clean image take one more forward, those of the purified one each time."""
+        return evaluations + Calls(evaluations.forward if self.needs_purifier else 1)
+
+    def purifier_calls(self, evaluations: Calls) -> Calls:
+        """The clean image is purified too where that is the reference, without a gradient."""
+        return evaluations + Calls(evaluations.forward if self.needs_purifier else 0)
 
     def _features(self, task: AttackedTask, layer: nn.Module, image: Tensor) -> Tensor:
         with outputs_of(layer) as caught:

@@ -89,7 +89,7 @@ class AttackedTask(Protocol):
 class Objective(ABC):
     """Something to maximise, one value an image."""
 
-    needs_purifier: ClassVar[bool] = False
+    needs_purifier: bool = False
     """Whether it attacks the purifier, and so means nothing to an attacker who does not see one."""
 
     @abstractmethod

@@ -2,7 +2,7 @@ import pytest
 import torch
 from conftest import TinyClassifier, TinyNoiseNetwork
 
-from dds.attacks import PGD, FeatureDistance, PurifiedDistance, TaskLoss
+from dds.attacks import PGD, FeatureDistance, PredictedNoise, PurifiedDistance, TaskLoss
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.purifiers import DiffusionDenoiser
@@ -55,6 +55,36 @@ def test_purified_distance_grows_on_noise_that_the_attack_did_not_see(task, batc
     far = (purify(adversarial, fresh) - clean).square().mean()
     random = (images + (2 * fresh.uniform(images) - 1) * 8 / 255).clamp(0, 1)
     assert far > 1.5 * (purify(random, fresh) - clean).square().mean() > 0
+
+
+@pytest.mark.parametrize("t", [10, 145, 396])
+def test_predicted_noise_follows_from_the_images(task, batch, images, t):
+    """Against the network's own output: the factor is sqrt((1 - abar) / abar), and images count in [0, 1]."""
+    network = TinyNoiseNetwork()
+    purifier = DiffusionDenoiser(network, clamp=False)
+    level, noise = purifier.level(t), STREAMS.normal(images)
+    alpha_cumprod = purifier.schedule.alphas_cumprod[t].float()
+    factor = ((1 - alpha_cumprod) / alpha_cumprod).sqrt() / 2
+    errors = {}
+    for name, image in (("clean", images), ("moved", (images + 0.1).clamp(0, 1))):
+        noisy = alpha_cumprod.sqrt() * (2 * image - 1) + (1 - alpha_cumprod).sqrt() * noise
+        errors[name] = factor * (network(noisy, torch.full((4,), t)) - noise)
+    moved = (images + 0.1).clamp(0, 1)
+    for reference, expected in (("added", errors["moved"]), ("clean", errors["moved"] - errors["clean"])):
+        value = PredictedNoise(reference).bind(
+            task, batch, lambda image, streams: purifier(image, level, streams)
+        )
+        torch.testing.assert_close(
+            value(moved, STREAMS), expected.square().mean((1, 2, 3)), rtol=1e-3, atol=1e-5
+        )
+
+
+def test_features_of_the_purified_image(task, batch, purify, images):
+    value = FeatureDistance("body.1", "l2", reference="purified").bind(task, batch, purify)
+    moved = (images + 0.1).clamp(0, 1)
+    features = [task.model.body[:2](purify(image, STREAMS)).flatten(1) for image in (moved, images)]
+    assert torch.allclose(value(moved, STREAMS), (features[0] - features[1]).square().mean(1))
+    assert value(images, STREAMS).tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("distance", "at_clean"), [("cosine", -1.0), ("l2", 0.0)])
