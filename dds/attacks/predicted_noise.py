@@ -12,9 +12,9 @@ class PredictedNoise(Objective):
     """Drive the noise that a denoiser predicts away from the truth: an attack on the diffusion itself.
 
     From `x_t = sqrt(abar) x + sqrt(1 - abar) eps` follows that `eps_hat - eps` is `x - x0_hat` times
-    `sqrt(abar / (1 - abar))`, a factor of the level alone. So the error of the predicted noise is what one-shot
-    purification changes in the image, where that is not clamped; it is computed from the images, and so for
-    any purifier.
+    `sqrt(abar / (1 - abar))`, a factor of the level alone. So the error of the predicted noise is what
+    one-shot purification changes in the image, where that is not clamped; it is computed from the images, and
+    so for any purifier.
 
     Args:
         reference: `added`: the error against the noise that was added; `clean`: the distance to the error on

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dds.protocol import CLEAN, Condition
+from dds.protocol import CLEAN, Condition, Defence
 from dds.results.samples import to_arrays
 from dds.tasks import BaseTask
 
@@ -34,7 +34,9 @@ def summarise(
 
     A metric's plain name is its mean over draws; `_worst` takes the worst draw of each image, `_vote` the
     combined decision of all draws. `utility_drop` is the relative loss of utility (growth of an error)
-    against the clean images without defence, both resampled alike.
+    against the clean images without defence, both resampled alike. Where an answer is right or wrong,
+    `attack_success` is the share of wrong ones, and `attack_success_on_correct` the same among the images
+    that were right before, through the same defence.
 
     Args:
         task: Whose `metrics` are computed.
@@ -49,9 +51,15 @@ def summarise(
     images = len(np.unique(samples["index"].to_numpy()))
     weights = _bootstrap_weights(images, seed)
     baseline: Array | None = None
+    right_before: dict[Defence | None, Array] = {}
     entries = []
     for condition in conditions:
-        metrics = _condition_metrics(task, _rows(samples, condition.key), weights)
+        stacked = _stack(_rows(samples, condition.key), images)
+        metrics = _condition_metrics(task, stacked, weights)
+        if task.right is not None and condition.attack == CLEAN:
+            right_before[condition.defence] = stacked[task.right]
+        elif task.right is not None:
+            metrics |= _success(stacked[task.right], right_before[condition.defence], weights)
         if votes is not None and condition.draws > 1 and not condition.fixed_noise:
             combined = to_arrays(_rows(votes, condition.key))
             metrics |= {f"{k}_vote": v for k, v in task.metrics(combined, weights).items()}
@@ -72,12 +80,21 @@ def _bootstrap_weights(images: int, seed: int) -> Array:
     return np.concatenate([np.ones((1, images)), resampled])
 
 
-def _condition_metrics(task: type[BaseTask], rows: pa.Table, weights: Array) -> Metrics:
-    images = weights.shape[1]
-    draws = len(rows) // images
-    stacked = {  # rows are sorted by image, then draw: (images, draws, ...)
-        name: value.reshape(images, draws, *value.shape[1:]) for name, value in to_arrays(rows).items()
-    }
+def _stack(rows: pa.Table, images: int) -> dict[str, Array]:
+    """Return each statistic as `[images, draws, ...]`, of rows that are sorted by image, then draw."""
+    return {name: value.reshape(images, -1, *value.shape[1:]) for name, value in to_arrays(rows).items()}
+
+
+def _success(right: Array, before: Array, weights: Array) -> Metrics:
+    """Return how often an answer is wrong, on all images and on those that were right before the attack."""
+    wrong, both = (1 - right).mean(1), (before * (1 - right)).mean(1)  # (images,) of (images, draws)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        on_correct = weights @ both / (weights @ before.mean(1))
+    return {"attack_success": weights @ wrong / weights.sum(1), "attack_success_on_correct": on_correct}
+
+
+def _condition_metrics(task: type[BaseTask], stacked: dict[str, Array], weights: Array) -> Metrics:
+    images, draws = stacked[task.score].shape[:2]
     each = [task.metrics({k: v[:, d] for k, v in stacked.items()}, weights) for d in range(draws)]
     metrics = {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
     if draws > 1:

@@ -59,6 +59,9 @@ class BaseTask(LightningModule, ABC):
     lower_is_better: ClassVar[bool] = False
     """Whether utility and score measure an error."""
 
+    right: ClassVar[str | None] = None
+    """The per-image statistic that is 1 for a right and 0 for a wrong answer, if there is one."""
+
     localised: ClassVar[bool] = False
     """Whether targets belong to places in the image, so that it must not be moved without them."""
 

@@ -14,7 +14,7 @@ class Classification(BaseTask):
 
     target = "label"
     utility = "accuracy"
-    score = "correct"
+    score = right = "correct"
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy of each image, `[B]`."""

@@ -107,6 +107,21 @@ def sorted_rows(rows):
     return sorted(rows, key=lambda row: (row["condition"], row["index"], row["draw"]))
 
 
+def test_success_counts_all_images_and_those_that_were_right_before(samples):
+    entries, frame = summarise(Classification, CONDITIONS, samples, None), samples.to_pandas()
+    for defence in ("t0", "t10"):
+        before, after = (
+            frame[frame.condition == key].set_index(["index", "draw"]).correct
+            for key in (f"clean/-/{defence}", f"pgd/none/{defence}")
+        )
+        metrics = entry(entries, f"pgd/none/{defence}")["metrics"]
+        assert metrics["attack_success"]["value"] == pytest.approx((after == 0).mean())
+        assert metrics["attack_success_on_correct"]["value"] == pytest.approx(
+            (after[before == 1] == 0).mean()
+        )
+    assert "attack_success" not in entry(entries, "clean/-/t10")["metrics"]
+
+
 def test_summary_is_json_without_nan(samples):
     text = json.dumps(summarise(Classification, CONDITIONS, samples, None), allow_nan=False)
     first = json.loads(text)[0]
