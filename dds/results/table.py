@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -29,7 +30,7 @@ def summary_table(summary: Mapping[str, Any], metric: str) -> Table:
     table = Table(
         title=f"{metric} on {summary['images']} images of {summary['data']} (± half the 95 % interval)"
     )
-    table.add_column("attack/\nseen")
+    table.add_column("attack/\nseen", no_wrap=True)
     for column in columns:
         table.add_column(column.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for row in _unique(_row(entry) for entry in entries):
@@ -51,7 +52,9 @@ def _cell(value: Mapping[str, float | None]) -> str:
         return "n/a"
     if value["low"] is None or value["high"] is None:
         return f"{value['value']:.3f}"
-    return f"{value['value']:.3f}±{(value['high'] - value['low']) / 2:.2f}".replace("0.", ".")
+    digits = 3 if abs(value["value"]) < 1 else 2  # as wide, either way
+    shown = f"{value['value']:.{digits}f}±{(value['high'] - value['low']) / 2:.2f}"
+    return re.sub(r"\b0\.", ".", shown)
 
 
 def _decibels(metrics: Mapping[str, Any]) -> str:

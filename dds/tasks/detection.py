@@ -140,5 +140,6 @@ def _match_image(found: Tensor, boxes: Tensor, classes: Tensor, crowd: Tensor) -
 
 
 def _draw(image: Tensor, found: Tensor) -> Any:
-    drawn = draw_bounding_boxes(image, found[:, :4], colors="yellow") if len(found) else image
+    thick = max(1, image.shape[1] // 100)
+    drawn = draw_bounding_boxes(image, found[:, :4], colors="yellow", width=thick) if len(found) else image
     return drawn.permute(1, 2, 0).numpy()
