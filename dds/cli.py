@@ -109,8 +109,15 @@ def _input_error(error: BaseException | None) -> InputError | None:
     return error
 
 
+class _Parser(ArgumentParser):  # type: ignore[misc]
+    """Says what is wrong without the names of all options, which would hide it."""
+
+    def print_usage(self, file: Any = None) -> None:
+        """Leave it to `--help`."""
+
+
 def _parser(description: str) -> ArgumentParser:
-    parser = ArgumentParser(description=description)
+    parser = _Parser(description=description)
     parser.add_argument(
         "--config",
         action=_ConfigByName,

@@ -297,7 +297,7 @@ def test_training_is_resumed_and_its_file_is_evaluated(in_folder, recipe, capsys
 
 MISTAKES = {
     "unknown class": (["--task=Segmentation"], ["Segmentation"]),
-    "unknown key": (["--data.colour=3"], ["colour", "not accepted"]),
+    "unknown key": (["--data.colour=3"], ["colour", "not accepted", "--help"]),
     "unknown protocol key": (["--protocol.colour=3"], ["--protocol.colour"]),
     "unknown config": (["--config=nothing.yaml"], ["no config 'nothing.yaml'", "seg_scenes.yaml"]),
     "noise level too high": (["--protocol.noise_levels=[1000]"], ["t=1000", "0 <= t <= 999"]),
@@ -327,6 +327,7 @@ def test_mistakes_are_named_before_any_work(in_folder, mistake, capsys):
     message = capsys.readouterr().err
     assert all(word in message for word in words), message
     assert "Traceback" not in message
+    assert "[--trainer" not in message  # not every option there is
     assert not list(in_folder.rglob("*.parquet"))
 
 

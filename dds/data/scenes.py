@@ -55,6 +55,8 @@ class Scenes(BaseDataModule):
 
     def render_all(self, split: Split) -> dict[str, Tensor]:
         """Render every image of a split; see `scene_renderer.Rendering` for the keys."""
+        if self.images[split] < 1:
+            raise InputError(f"data.{split}_images={self.images[split]}; expected at least 1.")
         arrangements, views = (torch.split(numbers, _CHUNK) for numbers in self._numbers(split))
         chunks = track(list(zip(arrangements, views, strict=True)), f"Rendering {split} images")
         rendered = [_render(*chunk, self.size) for chunk in chunks]

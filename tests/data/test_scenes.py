@@ -64,3 +64,9 @@ def test_size_is_a_setting():
 def test_bad_settings(options):
     with pytest.raises(InputError, match=r"expected at least|found no test images"):
         Scenes(**options).test_dataset()
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_without_images_is_refused(split):
+    with pytest.raises(InputError, match=f"{split}_images=0"):
+        Scenes(**{f"{split}_images": 0}).load(split)
