@@ -193,8 +193,27 @@ def test_heads_are_trained_on_a_frozen_backbone(tmp_path, monkeypatch, recipe):
     assert (folder / "model.safetensors").is_file()
 
 
+STUDY_OF_SCENES = [f"study_{task}_scenes.yaml" for task in ("cls", "seg", "depth", "ret", "det")]
+
+
+@pytest.mark.parametrize("config", STUDY_OF_SCENES)
+def test_study_of_the_scenes(tmp_path, config):
+    few = ["--data.test_images=12", "--data.limit=1", "--protocol.noise_levels=[10]", "--protocol.draws=1"]
+    short = [f"--protocol.attacks.{name}.init_args.steps=1" for name in ("pgd", "mifgsm", "sia", "diffusion")]
+    evaluate(["--config", config, *few, *short, f"--runs={tmp_path}", "--name=run", "--logger=false"])
+    entries = conditions(tmp_path / Path(config).stem / "run")
+    defences = ["t0", "t10", "resize", "jpeg", "blur", "median", "bits"]
+    for attack in ("clean", "brightness", "contrast", "noise"):
+        assert [f"{attack}/-/{defence}" for defence in defences] == [
+            k for k in entries if k.split("/")[0] == attack
+        ]
+    for attack in ("pgd", "mifgsm", "sia", "diffusion"):
+        sees = {key.split("/")[1] for key in entries if key.split("/")[0] == attack}
+        assert sees == ({"same", "t145"} if attack == "diffusion" else {"none", "same", "t145"})
+
+
 def test_every_shipped_yaml_is_tested():
-    tested = {*EVALUATIONS, *STUDY, *SMALL_STUDY, "det_coco_small.yaml"}
+    tested = {*EVALUATIONS, *STUDY, *SMALL_STUDY, *STUDY_OF_SCENES, "det_coco_small.yaml"}
     assert {path.name for path in CONFIGS.glob("*.yaml")} == tested
     trained = {*TRAININGS, *HEADS, "cls_voc", "depth_rooms", "seg_camvid", "denoiser_camvid"}
     assert {path.stem for path in CONFIGS.glob("train/*.yaml")} == trained

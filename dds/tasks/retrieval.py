@@ -26,9 +26,10 @@ class ImageRetrieval(BaseTask):
         model: Any network that returns one vector an image, `[B, F]`: a timm model with `num_classes: 0`,
             `dds.models.GeM` around any other.
         purify_database: Purify the database at the defence's own level, once; default: as it is.
-        attack: What the attack lessens: the similarity to the query's own `clean` descriptor, whose gradient
-            is zero at the clean image, so that it needs a random start or a purifier; or the mean similarity
-            to its `positives` in the database.
+        attack: What the attack lessens: the mean similarity to the query's `positives` in the database, which
+            is what the metrics depend on; or, for an attacker who does not know them, the similarity to its
+            own `clean` descriptor, whose gradient is zero at the clean image, so that it needs a random start
+            or a purifier.
         temperature: Of the contrastive loss, for training.
         **options: Those of `BaseTask`.
     """
@@ -41,7 +42,7 @@ class ImageRetrieval(BaseTask):
         self,
         model: nn.Module | str,
         purify_database: bool = False,
-        attack: Literal["clean", "positives"] = "clean",
+        attack: Literal["clean", "positives"] = "positives",
         temperature: float = 0.1,
         **options: Any,
     ) -> None:
