@@ -115,8 +115,8 @@ def _drop(task: type[BaseTask], metrics: Metrics, baseline: Array | None) -> Arr
     if baseline is None:
         return None
     with np.errstate(invalid="ignore", divide="ignore"):
-        change = metrics[task.utility] / baseline - 1
-    return change if task.lower_is_better else -change
+        ratio = metrics[task.utility] / baseline
+    return ratio - 1 if task.lower_is_better else 1 - ratio
 
 
 def _entry(condition: Condition, metrics: Metrics, drop: Array | None) -> dict[str, Any]:
