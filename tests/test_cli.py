@@ -209,7 +209,7 @@ def test_config_is_found_from_anywhere_and_plan_runs_nothing(in_folder, capsys):
     assert not list(in_folder.iterdir())
 
 
-@pytest.mark.parametrize("config", [config for config in EVALUATIONS if "scenes" in config])
+@pytest.mark.parametrize("config", ["seg_scenes.yaml", "ret_scenes.yaml", "det_scenes.yaml"])
 def test_two_processes_measure_the_same_as_one(in_folder, config):
     """Three images on two processes, two and one, by Lightning's launcher."""
     options = [*EVALUATIONS[config](in_folder), "--data.batch_size=1"]
