@@ -15,8 +15,13 @@ from dds.protocol.conditions import UNSEEN
 from dds.results.table import defence_name
 
 # Okabe & Ito's colours, told apart by people who see fewer
-COLOURS = ("#009E73", "#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLOURS = ("#009E73", "#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 _DPI = 150
+_INSIDE = 4  # lines whose names have room beside the lines
+_DASHES = ("-", "-", "--", ":", "-.")  # the first is of what has no attacker
+
+Line = tuple[str, str]
+"""An attack and what the attacker sees."""
 
 Point = tuple[int, Mapping[str, Any]]
 """Place of a defence on the axis, and a metric's value and interval."""
@@ -36,7 +41,7 @@ def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path) -> li
     with np.load(examples) as arrays:
         shown = dict(arrays)
     defences, lines = _defences(summary), _lines(summary)
-    curve, panels = _figure(6.4, 4.0), _figure(1.4 * len(defences) + 1, 2.8 * len(lines) + 0.5)
+    curve, panels = _figure(len(defences) + 3, 4.5), _figure(1.4 * len(defences) + 1, 2.8 * len(lines) + 0.5)
     utility_curve(curve, summary)
     example_panels(panels, summary, shown)
     overview = _figure(1.4 * len(defences) + 8, 2.8 * len(lines) + 0.5)
@@ -60,18 +65,20 @@ def utility_curve(figure: FigureBase, summary: Mapping[str, Any]) -> None:
     entries, defences = summary["conditions"], _defences(summary)
     place = {name: rank for rank, name in enumerate(defences)}
     undefended = {e["attack"]: e for e in entries if e["t"] is None and e["attacker_sees"] == "none"}
-    for colour, (attack, sees) in zip(cycle(COLOURS), _lines(summary), strict=False):
+    for (attack, sees), (colour, dashes) in _styles(_lines(summary)).items():
         points = [e for e in entries if (e["attack"], e["attacker_sees"]) == (attack, sees)]
         if sees in ("same", "fixed_noise") and attack in undefended:
             points = [undefended[attack], *points]  # with no defence, the same as no purifier
         levels = [(place[defence_name(e)], e["metrics"][metric]) for e in points if not _is_named(e)]
         named = [(place[defence_name(e)], e["metrics"][metric]) for e in points if _is_named(e)]
-        _line(axes, sorted(levels, key=itemgetter(0)), colour, _line_name(attack, sees))
+        _line(axes, sorted(levels, key=itemgetter(0)), colour, dashes, _line_name(attack, sees))
         _marks(axes, named, colour)
     axes.set_xticks(range(len(defences)), [name.replace(" ", "\n") for name in defences])
     better = "lower" if summary["lower_is_better"] else "higher"
     axes.set(xlabel="defence", ylabel=f"{metric} ({better} is better)", ylim=(0, None))
-    axes.legend(frameon=False)
+    few = len(axes.get_legend_handles_labels()[0]) <= _INSIDE
+    beside: dict[str, Any] = {} if few else {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    axes.legend(frameon=False, **beside)
     axes.grid(alpha=0.3)
 
 
@@ -105,9 +112,18 @@ def _panel(seen: Axes, said: Axes, key: str, examples: Mapping[str, Any], image:
         )
 
 
-def _line(axes: Axes, points: list[Point], colour: str, label: str) -> None:
+def _styles(lines: list[Line]) -> dict[Line, tuple[str, str]]:
+    """Give each line a colour and dashes; where colours do not suffice, an attack a colour, a view dashes."""
+    if len(lines) <= len(COLOURS):
+        return {line: (colour, "-") for line, colour in zip(lines, COLOURS, strict=False)}
+    colours = dict(zip(dict.fromkeys(attack for attack, _ in lines), cycle(COLOURS), strict=False))
+    dashes = dict(zip(dict.fromkeys(sees for _, sees in lines), cycle(_DASHES), strict=False))
+    return {(attack, sees): (colours[attack], dashes[sees]) for attack, sees in lines}
+
+
+def _line(axes: Axes, points: list[Point], colour: str, dashes: str, label: str) -> None:
     x, y, low, high = _columns(points)
-    axes.plot(x, y, marker="o", color=colour, label=label)
+    axes.plot(x, y, marker="o", color=colour, linestyle=dashes, label=label)
     axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
@@ -137,7 +153,7 @@ def _defences(summary: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(defence_name(entry) for entry in entries))
 
 
-def _lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _lines(summary: Mapping[str, Any]) -> list[Line]:
     return list(dict.fromkeys((entry["attack"], entry["attacker_sees"]) for entry in summary["conditions"]))
 
 
