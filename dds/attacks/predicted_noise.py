@@ -30,12 +30,15 @@ class PredictedNoise(Objective):
         """Return the mean squared error in [0, 1] pixel units."""
         clean = batch["image"]
 
+        def expected(streams: Streams) -> Tensor:
+            if self.reference == "added":
+                return torch.zeros_like(clean)
+            with torch.no_grad():
+                return clean - purify(clean, streams)
+
         def error(image: Tensor, streams: Streams) -> Tensor:
             change = image - purify(image, streams)
-            if self.reference == "clean":
-                with torch.no_grad():
-                    change = change - (clean - purify(clean, streams))
-            return change.square().mean((1, 2, 3))
+            return (change - expected(streams)).square().mean((1, 2, 3))
 
         return error
 

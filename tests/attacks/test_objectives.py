@@ -79,6 +79,25 @@ def test_predicted_noise_follows_from_the_images(task, batch, images, t):
         )
 
 
+@pytest.mark.parametrize(
+    "objective",
+    [
+        PurifiedDistance(),
+        PredictedNoise(),
+        PredictedNoise("clean"),
+        FeatureDistance("body.1", reference="purified"),
+    ],
+)
+def test_gradients_of_attacks_on_the_purifier_are_those_of_finite_differences(objective, images):
+    task, purifier = Classification(TinyClassifier().double()), DiffusionDenoiser(TinyNoiseNetwork().double())
+    image = images[:1].double() * 0.5 + 0.25  # nothing is clamped
+    task, streams = task.double().requires_grad_(False), Streams(0, (0,))
+    view = lambda image, streams: purifier(image, purifier.level(10), streams)  # noqa: E731
+    value = objective.bind(task, {"image": image}, view)
+    moved = (image + 0.02 * streams.child("moved").normal(image)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: value(x, streams), moved, fast_mode=True)
+
+
 def test_features_of_the_purified_image(task, batch, purify, images):
     value = FeatureDistance("body.1", "l2", reference="purified").bind(task, batch, purify)
     moved = (images + 0.1).clamp(0, 1)
