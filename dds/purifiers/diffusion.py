@@ -8,11 +8,10 @@ from dds.models.padding import pad_to_multiple
 from dds.models.schedule import NoiseLevel
 from dds.models.size_multiple import size_multiple
 from dds.models.zoo import resolve_diffusion
-from dds.noise import Streams
-from dds.purifiers.base import Purifier
+from dds.purifiers.one_shot import OneShot
 
 
-class DiffusionDenoiser(Purifier):
+class DiffusionDenoiser(OneShot):
     """One-shot Diffusion Denoised Smoothing (Carlini et al., ICLR 2023): noise to level t, one network call.
 
     With x in [-1, 1]: `x_t = sqrt(abar_t) x + sqrt(1 - abar_t) eps` and the answer is
@@ -39,25 +38,8 @@ class DiffusionDenoiser(Purifier):
         self.clamp = clamp
         self.size_multiple = size_multiple(self.model)
 
-    def level(self, given: int | dict[str, float]) -> NoiseLevel:
-        """Read a noise level, `t` or `{sigma: s}`, in this model's schedule."""
-        return self.schedule.level(given)
-
-    def forward(self, image: Tensor, level: NoiseLevel, streams: Streams) -> Tensor:
-        """Purify `[B, 3, H, W]` images in [0, 1] with noise drawn from their streams."""
-        return self.denoise(image, level, streams.normal(image))
-
     def denoise(self, image: Tensor, level: NoiseLevel, noise: Tensor) -> Tensor:
-        """Purify with noise that the caller gives.
-
-        Args:
-            image: `[B, 3, H, W]` in [0, 1].
-            level: How much of the noise is added.
-            noise: Standard normal, the image's shape.
-
-        Returns:
-            `[B, 3, H, W]`; in [0, 1] if `clamp`.
-        """
+        """Purify with noise that the caller gives; see `OneShot`."""
         height, width = image.shape[-2:]
         alpha_cumprod = self.schedule.alphas_cumprod[level.t].to(image)
         noisy = diffuse(image * 2 - 1, noise, alpha_cumprod)

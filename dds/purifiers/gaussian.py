@@ -7,11 +7,10 @@ from dds.errors import InputError
 from dds.models.padding import pad_to_multiple
 from dds.models.schedule import NoiseLevel, NoiseSchedule
 from dds.models.zoo import resolve
-from dds.noise import Streams
-from dds.purifiers.base import Purifier
+from dds.purifiers.one_shot import OneShot
 
 
-class GaussianDenoiser(Purifier):
+class GaussianDenoiser(OneShot):
     """Denoised smoothing (Salman et al., NeurIPS 2020): add Gaussian noise, remove it with any denoiser.
 
     With x in [0, 1]: `y = x + sigma eps`, not clamped, and the answer is `D(y)` or `D(y, sigma)`. Levels have
@@ -53,7 +52,7 @@ class GaussianDenoiser(Purifier):
         Raises:
             InputError: If the schedule has no such level, or the denoiser was not trained for it.
         """
-        level = self.schedule.level(given)
+        level = super().level(given)
         if self.max_sigma is not None and level.sigma > self.max_sigma:
             raise InputError(
                 f"noise level {given} is sigma={level.sigma:.4g}, more than the denoiser was trained for; "
@@ -62,21 +61,8 @@ class GaussianDenoiser(Purifier):
             )
         return level
 
-    def forward(self, image: Tensor, level: NoiseLevel, streams: Streams) -> Tensor:
-        """Purify `[B, 3, H, W]` images in [0, 1] with noise drawn from their streams."""
-        return self.denoise(image, level, streams.normal(image))
-
     def denoise(self, image: Tensor, level: NoiseLevel, noise: Tensor) -> Tensor:
-        """Purify with noise that the caller gives.
-
-        Args:
-            image: `[B, 3, H, W]` in [0, 1].
-            level: How much of the noise is added.
-            noise: Standard normal, the image's shape.
-
-        Returns:
-            `[B, 3, H, W]`; in [0, 1] if `clamp`.
-        """
+        """Purify with noise that the caller gives; see `OneShot`."""
         noisy = image + level.sigma * noise
         answer = self._ask(noisy, level.sigma)
         purified = noisy - answer if self.residual else answer

@@ -3,6 +3,7 @@ from torch import Tensor
 
 from dds.errors import InputError
 from dds.models.padding import pad_to_multiple
+from dds.models.size_multiple import size_multiple
 from dds.tasks.base import BaseTask
 
 
@@ -18,7 +19,7 @@ class DenseTask(BaseTask):
     def forward(self, image: Tensor) -> Tensor:
         """Return the network's output, `[B, C, H, W]`, for images `[B, 3, H, W]` in [0, 1]."""
         height, width = image.shape[-2:]
-        padded = pad_to_multiple(image, self._size_multiple)
+        padded = image if self.input_size is not None else pad_to_multiple(image, size_multiple(self.model))
         output = super().forward(padded)
         if output.ndim != 4:
             raise InputError(
@@ -28,10 +29,3 @@ class DenseTask(BaseTask):
         if output.shape[-2:] != padded.shape[-2:]:
             output = F.interpolate(output, padded.shape[-2:], mode="bilinear", align_corners=False)
         return output[..., :height, :width]
-
-    @property
-    def _size_multiple(self) -> int:
-        """What the sides of images must divide by; segmentation-models-pytorch's networks tell."""
-        if self.input_size is not None or not getattr(self.model, "requires_divisible_input_shape", False):
-            return 1
-        return int(self.model.encoder.output_stride)  # type: ignore[union-attr, arg-type]
