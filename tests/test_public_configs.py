@@ -1,11 +1,13 @@
 """The YAMLs for public data, end to end: tiny files in the real layouts, untrained networks."""
 
+import re
 from pathlib import Path
 
 import pytest
 import timm
 import torch
 import yaml
+from conftest import TinyNoiseNetwork
 from data.test_ade20k import write_ade20k
 from data.test_coco import write_coco
 from data.test_depth_pairs import write_folder
@@ -18,9 +20,12 @@ from data.test_voc_segmentation import write_voc as write_voc_masks
 from models.test_dinov2 import head_state, write_head
 from test_cli import EVALUATIONS, TRAININGS, conditions, run_evaluate, run_train
 
+from dds.attacks import PGD
+from dds.callbacks import AttackAndPurify
 from dds.cli import CONFIGS, evaluate
 from dds.models.bf_cnn import BFCNN
 from dds.models.ffdnet import FFDNet
+from dds.purifiers import DiffusionDenoiser
 
 WIDTH = 384  # of ViT-S
 SMALL_DIFFUSION = {"weights": None, "num_channels": 32, "num_head_channels": 32, "num_res_blocks": 1}
@@ -210,6 +215,22 @@ def test_study_of_the_scenes(tmp_path, config):
     for attack in ("pgd", "mifgsm", "sia", "diffusion"):
         sees = {key.split("/")[1] for key in entries if key.split("/")[0] == attack}
         assert sees == ({"same", "t145"} if attack == "diffusion" else {"none", "same", "t145"})
+
+
+SIZED = [path.name for path in CONFIGS.glob("*.yaml") if "# Size:" in path.read_text()]
+
+
+@pytest.mark.parametrize("config", SIZED)
+def test_the_size_that_a_yaml_states_is_that_of_its_plan(config):
+    text = (CONFIGS / config).read_text()
+    comment = " ".join(line.removeprefix("#") for line in text.splitlines() if line.startswith("#"))
+    stated = re.findall(r"(\d+) \+ (\d+)", comment.split("Size:")[1])
+    protocol = yaml.safe_load(text)["protocol"]
+    attacks = {name: PGD(**attack["init_args"]) for name, attack in protocol["attacks"].items()}
+    known = {name: protocol[name] for name in ("noise_levels", "attacker_sees", "draws")}
+    cost = AttackAndPurify(DiffusionDenoiser(TinyNoiseNetwork()), attacks=attacks, **known).cost
+    planned = [(calls.forward, calls.backward) for calls in (cost.task, cost.purifier)]
+    assert [(int(forward), int(backward)) for forward, backward in stated] == planned
 
 
 def test_every_shipped_yaml_is_tested():
