@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from datetime import datetime
+from difflib import get_close_matches
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -82,7 +83,8 @@ def find_config(name: str) -> Path:
         if path.is_file():
             return path
     shipped = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml"))
-    raise InputError(f"there is no config {name!r}; expected a path, or one of {', '.join(shipped)}.")
+    close = "".join(f" Did you mean {like}?" for like in get_close_matches(name, shipped, n=1))
+    raise InputError(f"there is no config {name!r}; expected a path, or one of {', '.join(shipped)}.{close}")
 
 
 def _plainly(command: Callable[[Arguments], None]) -> Callable[..., None]:

@@ -300,6 +300,7 @@ MISTAKES = {
     "unknown key": (["--data.colour=3"], ["colour", "not accepted", "--help"]),
     "unknown protocol key": (["--protocol.colour=3"], ["--protocol.colour"]),
     "unknown config": (["--config=nothing.yaml"], ["no config 'nothing.yaml'", "seg_scenes.yaml"]),
+    "misspelt config": (["--config=seg_scene.yaml"], ["Did you mean seg_scenes.yaml?"]),
     "noise level too high": (["--protocol.noise_levels=[1000]"], ["t=1000", "0 <= t <= 999"]),
     "noise level negative": (["--protocol.noise_levels=[-1]"], ["t=-1", "0 <= t <= 999"]),
     "sigma out of reach": (["--protocol.noise_levels=[{sigma: -1}]"], ["sigma=-1", "expected 0 < sigma"]),
