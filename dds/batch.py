@@ -1,7 +1,7 @@
 """What a batch holds; every room reads these keys and no others."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypedDict
 
@@ -12,6 +12,9 @@ from dds.errors import InputError
 
 IGNORED = 255
 """The label of pixels that count neither in a loss nor in a metric."""
+
+BROKEN_GRADIENT = "broken_gradient"
+"""The mark of images whose attack met a gradient that is not finite."""
 
 EXAMPLES = 4
 """How many images of a batch a record keeps for the figures."""
@@ -36,6 +39,7 @@ class View:
         draws: The images after purification, one tensor a noise draw; made when asked for.
         defence: Key of the defence, e.g. `t50`; `t0` for none.
         first_draw: Number of the first of the draws.
+        marks: Name to `[B]`, what else is to be recorded of each image.
     """
 
     conditions: tuple[str, ...]
@@ -43,6 +47,7 @@ class View:
     draws: Iterable[Tensor]
     defence: str = "t0"
     first_draw: int = 0
+    marks: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass

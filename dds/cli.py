@@ -27,6 +27,7 @@ from dds.results import (
     RunFolder,
     draw_figures,
     log_to_wandb,
+    notes,
     provenance,
     summarise,
     summary_table,
@@ -217,6 +218,8 @@ def _finish(
     folder.write_summary(summary)
     figures = draw_figures(summary, folder.examples, folder.figures)
     console.print(summary_table(summary, task.utility))
+    for note in notes(summary):
+        console.print(f"Note: {note}", highlight=False)
     if config.logger:
         console.print(log_to_wandb(folder, summary, figures, config.project), soft_wrap=True)
     console.print(f"Results: {folder.path}", soft_wrap=True)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks.base import one_of, pixels, whole
+from dds.attacks.broken_gradients import finite
 from dds.attacks.gradient import expected_value, project
 from dds.attacks.objectives import Calls, Objective, Value, at
 from dds.attacks.pgd import PGD
@@ -135,7 +136,7 @@ def look(image: Tensor, value: Value, streams: Streams, draws: int, climb: bool 
     total, gradient = image.new_zeros(len(image)), torch.zeros_like(image)
     for draw in range(draws):
         seen = value(leaf, streams.child("eot", draw))  # (B,)
-        gradient += torch.autograd.grad(seen.sum(), leaf)[0]
+        gradient += finite(torch.autograd.grad(seen.sum(), leaf)[0], streams)
         total += seen.detach()
     return Look(image, total / draws, gradient)
 

@@ -91,7 +91,7 @@ class ArtAttack(Attack):
             raise InputError(
                 f"{self.attack} returns {tuple(found.shape)}; expected {tuple(seen.image.shape)}."
             )
-        return found if found.isfinite().all() else seen.image
+        return seen.intact(found)
 
     def _generate(self, seen: OneImage) -> Tensor:
         estimator, label = self._estimate(seen)

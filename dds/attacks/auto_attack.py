@@ -68,7 +68,7 @@ class AutoAttack(Attack):
         with seen.seeded() as seed:
             attack = self._attack(seen, classes, seed)
             found, _ = attack.run_standard_evaluation(seen.image, seen.batch["label"], batch_size=1)
-        return found if found.isfinite().all() else seen.image
+        return seen.intact(found)
 
     def _attack(self, seen: OneImage, classes: int, seed: int) -> pyautoattack.AutoAttack:
         if classes < _LEAST_CLASSES[self.version]:

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, Value
 from dds.batch import Batch
-from dds.models.features import find_layer, outputs_of
+from dds.errors import InputError
+from dds.models.features import find_layer, last, outputs_of
 from dds.noise import Streams
 
 
@@ -17,17 +18,19 @@ class FeatureDistance(Objective):
 
     Args:
         layer: Name of a layer inside the task's network, e.g. `encoder.model.layer4` or `norm`
-            (`[name for name, _ in model.named_modules()]` lists them).
+            (`[name for name, _ in model.named_modules()]` lists them); default: the layer whose features the
+            task compares, see `BaseTask`.
         distance: `cosine`: minus the cosine similarity; `l2`: the squared distance, a mean over features.
         pooled: Compare the mean over positions instead of each position; meaningful also where an attack
-            moves pixels (SIA). `[B, N, D]` is pooled over N, `[B, D, H, W]` over H and W.
+            moves pixels (SIA). `[B, N, D]` is pooled over N, `[B, D, H, W]` over H and W. Of several
+            outputs, the last is taken.
         reference: The features of the `clean` image as it is, or `purified` with the same noise: then the
             attack is on what the purifier lets through, and means nothing without one.
     """
 
     def __init__(
         self,
-        layer: str,
+        layer: str | None = None,
         distance: Literal["cosine", "l2"] = "cosine",
         pooled: bool = False,
         reference: Literal["clean", "purified"] = "clean",
@@ -37,7 +40,7 @@ class FeatureDistance(Objective):
 
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
         """Return the distance to the features of the reference."""
-        layer = find_layer(task.model, self.layer)
+        layer = self._layer_of(task)
         with torch.no_grad():
             clean = None if self.needs_purifier else self._features(task, layer, batch["image"])
 
@@ -61,14 +64,21 @@ class FeatureDistance(Objective):
         """The clean image is purified too where that is the reference, without a gradient."""
         return evaluations + Calls(evaluations.forward if self.needs_purifier else 0)
 
+    def _layer_of(self, task: AttackedTask) -> nn.Module:
+        layer = task.feature_layer if self.layer is None else find_layer(task.model, self.layer)
+        if layer is None:
+            raise InputError(
+                f"FeatureDistance knows no features of {type(task.model).__name__}; name a layer of it by "
+                "task.features or the objective's layer."
+            )
+        return layer
+
     def _features(self, task: AttackedTask, layer: nn.Module, image: Tensor) -> Tensor:
         with outputs_of(layer) as caught:
             task(image)
-        return self._flatten(caught[-1])  # (B, features)
-
-    def _flatten(self, features: Tensor) -> Tensor:
+        features = last(caught[-1])
         if self.pooled and features.ndim == 4:
             features = features.mean((2, 3))
         elif self.pooled and features.ndim == 3:
             features = features.mean(1)
-        return features.flatten(1)
+        return features.flatten(1)  # (B, features)

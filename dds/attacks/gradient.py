@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from dds.attacks.broken_gradients import finite
 from dds.attacks.objectives import Value
 from dds.noise import Streams
 
@@ -17,12 +18,13 @@ def expected_gradient(image: Tensor, value: Value, streams: Streams, draws: int)
         draws: Number of draws.
 
     Returns:
-        `[B, 3, H, W]`; an image's gradient does not depend on the rest of the batch.
+        `[B, 3, H, W]`, 0 where it is not finite; an image's does not depend on the rest of the batch.
     """
     leaf = image.detach().requires_grad_()
     gradient = torch.zeros_like(leaf)
     for draw in range(draws):
-        gradient += torch.autograd.grad(value(leaf, streams.child("eot", draw)).sum(), leaf)[0]
+        one = torch.autograd.grad(value(leaf, streams.child("eot", draw)).sum(), leaf)[0]
+        gradient += finite(one, streams)
     return gradient
 
 

@@ -73,6 +73,10 @@ class AttackedTask(Protocol):
     lower_is_better: ClassVar[bool]
     model: nn.Module
 
+    @property
+    def feature_layer(self) -> nn.Module | None:
+        """The layer whose features the task compares, if there is one."""
+
     def __call__(self, image: Tensor) -> Tensor:
         """Return the network's output for images in [0, 1]."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dds.attacks.broken_gradients import finite, note_broken
 from dds.attacks.objectives import AttackedTask, Purify, Value
 from dds.batch import Batch
 from dds.noise import Streams
@@ -62,8 +63,15 @@ class OneImage:
         gradients = []
         for candidate in candidates.detach():
             leaf = candidate[None].requires_grad_()
-            gradients += torch.autograd.grad(value(leaf, self._look()).sum(), leaf)
+            gradient = torch.autograd.grad(value(leaf, self._look()).sum(), leaf)[0]
+            gradients.append(finite(gradient, self.streams))
         return torch.cat(gradients)
+
+    def intact(self, found: Tensor) -> Tensor:
+        """Return what an attack found, or the clean image, marked, where that is not finite."""
+        broken = ~found.isfinite().all()
+        note_broken(self.streams, broken[None])
+        return torch.where(broken, self.image, found)
 
     def _look(self) -> Streams:
         return self.streams.child("look", next(self._looks))

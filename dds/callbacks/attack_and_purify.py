@@ -10,8 +10,9 @@ from torch import Tensor
 
 from dds.attacks import Attack
 from dds.attacks.base import whole
+from dds.attacks.broken_gradients import watch_gradients
 from dds.attacks.objectives import Purify
-from dds.batch import Batch, View, check_images
+from dds.batch import BROKEN_GRADIENT, Batch, View, check_images
 from dds.controls import Control
 from dds.errors import InputError
 from dds.noise import Streams
@@ -29,6 +30,9 @@ from dds.protocol import (
 from dds.purifiers import Purifier
 from dds.tasks import BaseTask
 from dds.tasks.base import PurifyDatabase
+
+Crafted = tuple[Tensor, dict[str, Tensor]]
+"""Images, and what is to be marked of each."""
 
 _TOLERANCE = 1e-5  # rounding of image + perturbation, relative to eps and 1
 
@@ -48,6 +52,8 @@ class AttackAndPurify(Callback):
             in use); `fixed_noise` (the defence in use and the very noise of each draw); a level or a
             defence's name: that one, whatever is in use; a list of them: their average.
         draws: Fresh noise draws on which each view through a random defence is evaluated.
+        eight_bit: Whether each attacked image is evaluated once more as an 8-bit file would hold it, under
+            the attack's name with `@8bit`; rounding may leave the budget by half a grey level.
         seed: Seed of all random numbers of attacks and purifiers.
     """
 
@@ -60,6 +66,7 @@ class AttackAndPurify(Callback):
         controls: dict[str, Control] | None = None,
         attacker_sees: Sequence[Given | list[Given]] = ("none", "same"),
         draws: int = 3,
+        eight_bit: bool = False,
         seed: int = 0,
     ) -> None:
         self.defences = Defences(purifier, noise_levels, defences or {})
@@ -67,15 +74,17 @@ class AttackAndPurify(Callback):
         self.seed, self.draws = seed, whole("draws", draws)
         names = [*self.attacks, *self.controls]
         for name in names:
-            if name == CLEAN or not name or "/" in name or names.count(name) > 1:
+            if name == CLEAN or not name or {"/", "@"} & set(name) or names.count(name) > 1:
                 raise InputError(
-                    f"an attack or control cannot be called {name!r}; choose a name without '/', for one of "
-                    "them only, not 'clean'."
+                    f"an attack or control cannot be called {name!r}; choose a name without '/' and '@', for "
+                    "one of them only, not 'clean'."
                 )
         sights = [self.defences.sight(given) for given in attacker_sees]
         if self.attacks and not sights:
             raise InputError("attacker_sees is empty; expected some of none, same, a noise level.")
-        conditions = list_conditions(self.attacks, sights, self.defences.all, self.draws, self.controls)
+        conditions = list_conditions(
+            self.attacks, sights, self.defences.all, self.draws, self.controls, eight_bit
+        )
         self.plan = Plan.of(condition for condition in conditions if self._makes_sense(condition))
         for name in set(self.attacks) - {condition.attack for condition in self.plan.conditions}:
             raise InputError(
@@ -177,29 +186,30 @@ class AttackAndPurify(Callback):
         for craft in self.plan.crafts:
             self.at_work = f"{craft.attack}/{'+'.join(map(str, craft.through)) or 'none'}"
             for first_draw in range(craft.images):
-                attacked = self._craft(craft, task, batch, streams, first_draw)
-                for defence, shared in craft.shows.items():
+                attacked, marks = self._craft(craft, task, batch, streams, first_draw)
+                for (defence, eight_bit), shared in craft.shows.items():
+                    image = _stored(attacked) if eight_bit else attacked
                     keys = tuple(condition.key for condition in shared)
                     self.at_work = keys[0]
                     count = 1 if craft.fixed_noise else shared[0].draws
                     numbers = range(first_draw, first_draw + count)
-                    shown = self._draws(attacked, defence, numbers, streams)
-                    yield View(keys, attacked, shown, str(defence or "t0"), first_draw)
+                    shown = self._draws(image, defence, numbers, streams)
+                    yield View(keys, image, shown, str(defence or "t0"), first_draw, marks)
 
-    def _craft(self, craft: Craft, task: BaseTask, batch: Batch, streams: Streams, draw: int) -> Tensor:
+    def _craft(self, craft: Craft, task: BaseTask, batch: Batch, streams: Streams, draw: int) -> Crafted:
         image = batch["image"]
         if craft.attack == CLEAN:
-            return image
+            return image, {}
         if craft.attack in self.controls:
-            controlled: Tensor = self.controls[craft.attack](image, streams.child("control", craft.attack))
-            return controlled
+            return self.controls[craft.attack](image, streams.child("control", craft.attack)), {}
         attack = self.attacks[craft.attack]
         known = streams.child("defence", draw) if craft.fixed_noise else None
-        with torch.enable_grad(), torch.autocast(image.device.type, enabled=False):
+        float32 = torch.autocast(image.device.type, enabled=False)
+        with torch.enable_grad(), float32, watch_gradients() as broken:
             seen = [self._seen_through(defence, known) for defence in craft.through or (None,)]
             attacked = attack.craft(task, batch, seen, streams.child("attack", craft.attack)).detach()
         _check_budget(attacked, image, attack, craft.attack)
-        return attacked
+        return attacked, {BROKEN_GRADIENT: broken.among(batch["index"])}
 
     def _seen_through(self, defence: Defence | None, known: Streams | None) -> Purify:
         """Return what the attacker looks through; `known` are the streams of the very noise in use."""
@@ -216,6 +226,11 @@ class AttackAndPurify(Callback):
         """Purify with noise that no other attack has seen; a draw is the same noise at every level."""
         for number in numbers:
             yield self.defences.purify(defence, attacked, streams.child("defence", number))
+
+
+def _stored(image: Tensor) -> Tensor:
+    """Return an image as it comes out of an 8-bit file."""
+    return (image * 255).round() / 255
 
 
 def _check_budget(attacked: Tensor, image: Tensor, attack: Attack, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -61,10 +61,14 @@ def pool(features: Any) -> Tensor:
     Returns:
         `[B, F]`.
     """
+    found = last(features)
+    if found.ndim == 4:
+        return found.mean((2, 3))
+    return found[:, 0] if found.ndim == 3 else found
+
+
+def last(features: Any) -> Tensor:
+    """Return what a layer returned, of several tensors the last."""
     if isinstance(features, Mapping):
         features = list(features.values())
-    if isinstance(features, Sequence):
-        features = features[-1]
-    if features.ndim == 4:
-        return features.mean((2, 3))  # type: ignore[no-any-return]
-    return features[:, 0] if features.ndim == 3 else features  # type: ignore[no-any-return]
+    return cast(Tensor, features[-1] if isinstance(features, Sequence) else features)

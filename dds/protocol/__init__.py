@@ -1,6 +1,6 @@
 from dds.protocol.conditions import CLEAN, Condition, list_conditions
 from dds.protocol.defences import NOTHING, Defence, Defences, Given, Sight
-from dds.protocol.plan import Cost, Craft, Plan
+from dds.protocol.plan import Cost, Craft, Plan, Shown
 
 __all__ = [
     "CLEAN",
@@ -12,6 +12,7 @@ __all__ = [
     "Defences",
     "Given",
     "Plan",
+    "Shown",
     "Sight",
     "list_conditions",
 ]

@@ -1,7 +1,7 @@
 """What is compared: attack x what the attacker sees x defence."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dds.protocol.defences import NOTHING, Defence, Sight
 
@@ -20,6 +20,7 @@ class Condition:
         defence: What the image is shown through; None for no defence.
         draws: Noise draws that are evaluated.
         fixed_noise: Whether the attacker knows the noise of each draw, so that each has an attack of its own.
+        eight_bit: Whether the attacked image is rounded as in an 8-bit file before it is shown.
     """
 
     attack: str
@@ -28,11 +29,22 @@ class Condition:
     defence: Defence | None
     draws: int
     fixed_noise: bool = False
+    eight_bit: bool = False
+
+    @property
+    def name(self) -> str:
+        """What is done to the image, e.g. `pgd`, or `pgd@8bit` where it is stored then."""
+        return f"{self.attack}@8bit" if self.eight_bit else self.attack
 
     @property
     def key(self) -> str:
         """The condition's name everywhere, e.g. `pgd/none/t145` or `clean/-/t0` (t0: no defence)."""
-        return f"{self.attack}/{self.attacker_sees}/{self.defence or 't0'}"
+        return f"{self.name}/{self.attacker_sees}/{self.defence or 't0'}"
+
+    @property
+    def straight_through(self) -> bool:
+        """Whether the attacker's gradient passes some step of a defence as if it were not there."""
+        return not all(defence.differentiable for defence in self.through)
 
 
 def list_conditions(
@@ -41,6 +53,7 @@ def list_conditions(
     defences: Sequence[Defence],
     draws: int,
     controls: Iterable[str] = (),
+    eight_bit: bool = False,
 ) -> list[Condition]:
     """List the conditions of an evaluation; no defence is always among them.
 
@@ -53,13 +66,16 @@ def list_conditions(
         defences: What images are shown through.
         draws: Noise draws of each view through a random defence.
         controls: Names of transformations without an attacker.
+        eight_bit: Whether each attacked image is shown once more as an 8-bit file would hold it.
     """
     shown = [None, *defences]
     unattacked = [Sight(UNSEEN)]
+    storages = (False, True) if eight_bit else (False,)
     cells = [
-        _condition(name, sight, defence, draws)
-        for names, seen in (([CLEAN, *controls], unattacked), (attacks, sights))
+        replace(_condition(name, sight, defence, draws), eight_bit=stored)
+        for names, seen, kept in (([CLEAN, *controls], unattacked, (False,)), (attacks, sights, storages))
         for name in names
+        for stored in kept
         for sight in seen
         for defence in shown
     ]

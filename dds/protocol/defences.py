@@ -23,11 +23,13 @@ class Defence:
         name: Its key everywhere: `t145` for the purifier at a noise level, else what the user calls it.
         level: The noise level; None where it has none.
         random: Whether two draws differ.
+        differentiable: Whether an attacker gets its own gradient; else some of it is straight-through.
     """
 
     name: str
     level: NoiseLevel | None = None
     random: bool = True
+    differentiable: bool = True
 
     def __str__(self) -> str:
         return self.name
@@ -90,11 +92,15 @@ class Defences:
             if given not in self.named:
                 known = ", ".join([*_RESERVED, "a t", "{sigma: value}", *self.named])
                 raise InputError(f"{given!r} cannot be found; expected {known}.")
-            return Defence(given, None, self.named[given].random)
+            return self._defence(given, None, self.named[given])
         if self.purifier is None:
             raise InputError(f"noise level {given} needs a purifier; name one, or leave the level out.")
         level = self.purifier.level(given)
-        return Defence(str(level), level, self.purifier.random)
+        return self._defence(str(level), level, self.purifier)
+
+    @staticmethod
+    def _defence(name: str, level: NoiseLevel | None, purifier: Purifier) -> Defence:
+        return Defence(name, level, purifier.random, purifier.differentiable)
 
     def sight(self, given: Given | list[Given]) -> Sight:
         """Find what an attacker sees by what a user wrote; where there is no defence, it is nothing.

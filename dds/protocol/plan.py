@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rich.table import Table
 
@@ -9,6 +10,14 @@ from dds.attacks.base import Attack
 from dds.attacks.objectives import Calls
 from dds.protocol.conditions import Condition
 from dds.protocol.defences import Defence
+
+
+class Shown(NamedTuple):
+    """How an image that was made is shown to the task: through what, and whether stored in 8 bits before."""
+
+    defence: Defence | None
+    eight_bit: bool = False
+
 
 PurifierCalls = Callable[[Defence | None], int]
 """How often one purification by a defence calls the network."""
@@ -22,13 +31,13 @@ class Craft:
         attack: Name of the attack or control, or `clean`: the image as it is.
         through: The defences that the attacker sees; none: the bare task.
         fixed_noise: Whether the attacker knows the noise; then an image is made for each draw.
-        shows: For each defence, the conditions that share what the task makes of it.
+        shows: For each way to show it, the conditions that share what the task makes of it.
     """
 
     attack: str
     through: tuple[Defence, ...]
     fixed_noise: bool
-    shows: dict[Defence | None, list[Condition]] = field(default_factory=dict)
+    shows: dict[Shown, list[Condition]] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -73,7 +82,8 @@ class Plan:
         for condition in conditions:
             key = (condition.attack, condition.through, condition.fixed_noise)
             craft = crafts.setdefault(key, Craft(*key))
-            craft.shows.setdefault(condition.defence, []).append(condition)
+            shown = Shown(condition.defence, condition.eight_bit)
+            craft.shows.setdefault(shown, []).append(condition)
         return cls(conditions, list(crafts.values()))
 
     def cost(self, attacks: Mapping[str, Attack], purifier_calls: PurifierCalls) -> Cost:
@@ -86,9 +96,9 @@ class Plan:
         total = Cost()
         for craft in self.crafts:
             total += craft_cost(craft, attacks, purifier_calls) or Cost()
-            for defence, shared in craft.shows.items():
+            for shown, shared in craft.shows.items():
                 looks = Calls(forward=shared[0].draws)
-                total += Cost(looks, looks * purifier_calls(defence))
+                total += Cost(looks, looks * purifier_calls(shown.defence))
         return total
 
     def table(self, attacks: Mapping[str, Attack], purifier_calls: PurifierCalls) -> Table:

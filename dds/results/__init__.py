@@ -1,4 +1,5 @@
 from dds.results.figures import draw_figures
+from dds.results.notes import notes
 from dds.results.provenance import provenance
 from dds.results.run_folder import RunFolder
 from dds.results.summary import SCHEMA, summarise
@@ -12,6 +13,7 @@ __all__ = [
     "RunFolder",
     "draw_figures",
     "log_to_wandb",
+    "notes",
     "provenance",
     "summarise",
     "summary_table",

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from dds.batch import BROKEN_GRADIENT
 from dds.protocol import CLEAN, Condition, Defence
 from dds.results.samples import to_arrays
 from dds.tasks import BaseTask
@@ -19,7 +20,7 @@ CONFIDENCE = 95.0
 Array = NDArray[np.float64]
 Metrics = dict[str, Array]  # name to [1 + REPLICATES], the value on all images first
 
-FIDELITY = ("psnr", "ssim", "linf", "l2", "feature_cosine")
+SHARED = ("loss", "psnr", "ssim", "linf", "l2", "feature_cosine", BROKEN_GRADIENT)
 """Statistics of every task, whose metric is their mean."""
 
 
@@ -70,7 +71,8 @@ def summarise(
 
 
 def _rows(table: pa.Table, key: str) -> pa.Table:
-    return table.filter(pc.equal(table["condition"], key))
+    rows = table.filter(pc.equal(table["condition"], key))
+    return rows.drop_columns([name for name in rows.column_names if rows[name].null_count == len(rows)])
 
 
 def _bootstrap_weights(images: int, seed: int) -> Array:
@@ -101,7 +103,7 @@ def _condition_metrics(task: type[BaseTask], stacked: dict[str, Array], weights:
         worst = _worst_draw(task, stacked[task.score])
         chosen = {name: value[np.arange(images), worst] for name, value in stacked.items()}
         metrics |= {f"{k}_worst": v for k, v in task.metrics(chosen, weights).items()}
-    shared = {name: stacked[name].mean(1) for name in FIDELITY if name in stacked}
+    shared = {name: stacked[name].mean(1) for name in SHARED if name in stacked}
     return metrics | {name: weights @ value / images for name, value in shared.items()}
 
 
@@ -123,12 +125,13 @@ def _entry(condition: Condition, metrics: Metrics, drop: Array | None) -> dict[s
     level = condition.defence.level if condition.defence else None
     return {
         "key": condition.key,
-        "attack": condition.attack,
+        "attack": condition.name,
         "attacker_sees": condition.attacker_sees,
         "defence": str(condition.defence) if condition.defence else None,
         "t": level.t if level else None,
         "sigma": level.sigma if level else None,
         "draws": condition.draws,
+        "straight_through": condition.straight_through,
         "metrics": {name: interval(value) for name, value in metrics.items()},
         "utility_drop": None if drop is None else interval(drop),
     }

@@ -86,7 +86,7 @@ class BaseTask(LightningModule, ABC):
         self.input_size = input_size
         self.lr, self.weight_decay = lr, weight_decay
         self.features = features
-        self._feature_layer()  # an unknown name is refused before any work
+        _ = self.feature_layer  # an unknown name is refused before any work
         self.train_only = train_only
         if train_only is not None:
             find_layer(self.model.requires_grad_(False), train_only).requires_grad_(True)
@@ -100,6 +100,10 @@ class BaseTask(LightningModule, ABC):
     @abstractmethod
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return how wrong the output is on each image, `[B]`: trained on, and maximised by attacks."""
+
+    def losses(self, output: Tensor, batch: Batch) -> Statistics:
+        """Return the `loss`, `[B]`, to be recorded where it follows from the output."""
+        return {"loss": self.loss(output, batch)}
 
     @abstractmethod
     def decide(self, output: Tensor) -> Tensor:
@@ -150,14 +154,16 @@ class BaseTask(LightningModule, ABC):
 
     def look(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the network's output and, where it has any, its pooled features, `[B, F]` unit vectors."""
-        layer = self._feature_layer()
+        layer = self.feature_layer
         if layer is None:
             return self(image), None
         with outputs_of(layer) as caught:
             output = self(image)
         return output, F.normalize(pool(caught[-1]), dim=1)
 
-    def _feature_layer(self) -> nn.Module | None:
+    @property
+    def feature_layer(self) -> nn.Module | None:
+        """The layer whose pooled output is compared, if there is one."""
         if self.features is None:
             return find_pooled_layer(self.model)
         return find_layer(self.model, self.features)
@@ -184,7 +190,7 @@ class BaseTask(LightningModule, ABC):
 
     def _measure(self, view: View, batch: Batch) -> Iterator[Record]:
         original, decisions = batch["image"], []
-        moved = perturbation(view.attacked, original)
+        moved = perturbation(view.attacked, original) | view.marks
         for draw, shown in enumerate(view.draws, view.first_draw):
             output, features = self.look(shown)
             self.check_targets(output, batch)
@@ -193,6 +199,7 @@ class BaseTask(LightningModule, ABC):
             if features is not None:
                 clean = batch.setdefault("features", features)  # the first view is the clean image
                 statistics["feature_cosine"] = (features * clean).sum(1)
+            statistics |= self.losses(output, batch)
             yield self._record(view, draw, statistics, {"shown": shown, "decision": decision})
             decisions.append(decision)
         if len(decisions) > 1:

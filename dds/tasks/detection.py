@@ -49,6 +49,10 @@ class ObjectDetection(BaseTask):
         """Refuse: a detector's losses do not follow from its detections; `image_loss` asks the network."""
         raise NotImplementedError("use image_loss")
 
+    def losses(self, output: Tensor, batch: Batch) -> Statistics:
+        """Return nothing; see `loss`."""
+        return {}
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the sum of the network's losses on a batch."""
         loss = batch_loss(self.model, batch["image"], _targets(batch))

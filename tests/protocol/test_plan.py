@@ -40,7 +40,7 @@ def test_same_without_none_still_attacks_the_undefended_task():
 def test_the_image_attacked_without_purifier_serves_all_levels():
     plan = Plan.of(list_conditions(["pgd"], [NOTHING], [T10, T50], draws=1))
     assert [(craft.attack, craft.through) for craft in plan.crafts] == [("clean", ()), ("pgd", ())]
-    assert list(plan.crafts[1].shows) == [None, T10, T50]
+    assert [shown.defence for shown in plan.crafts[1].shows] == [None, T10, T50]
 
 
 def test_conditions_that_are_one_by_definition_share_the_view():
