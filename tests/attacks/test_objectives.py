@@ -1,6 +1,7 @@
 import pytest
 import torch
 from conftest import TinyClassifier, TinyNoiseNetwork
+from torch import nn
 
 from dds.attacks import PGD, FeatureDistance, PredictedNoise, PurifiedDistance, TaskLoss
 from dds.errors import InputError
@@ -120,6 +121,33 @@ def test_feature_distance_by_its_formula(task, batch, images):
     moved = (images + 0.1).clamp(0, 1)
     features = [task.model.body[:2](image).mean((2, 3)) for image in (moved, images)]
     assert torch.allclose(value(moved, STREAMS), (features[0] - features[1]).square().mean(1))
+
+
+def test_the_default_features_are_those_that_the_task_compares(batch, images):
+    named = Classification(TinyClassifier(), features="body.3").requires_grad_(False)
+    moved = (images + 0.1).clamp(0, 1)
+    value = FeatureDistance().bind(named, batch, bare)(moved, STREAMS)
+    (_, clean), (_, seen) = named.look(images), named.look(moved)
+    assert torch.allclose(value, -(seen * clean).sum(1))
+
+
+def test_of_several_outputs_the_last_is_taken(batch, images):
+    class Pyramid(TinyClassifier):
+        def __init__(self):
+            super().__init__()
+            self.encoder = nn.Identity()
+
+        def forward(self, image):
+            return super().forward(self.encoder([image, 2 * image])[-1])
+
+    task = Classification(Pyramid()).requires_grad_(False)
+    value = FeatureDistance(distance="l2").bind(task, batch, bare)(images + 0.1, STREAMS)
+    assert torch.allclose(value, torch.full((4,), 0.04))
+
+
+def test_without_known_features_a_layer_must_be_named(task, batch):
+    with pytest.raises(InputError, match="no features of TinyClassifier; name a layer"):
+        FeatureDistance().bind(task, batch, bare)
 
 
 def test_unknown_layer_lists_some(task, batch):

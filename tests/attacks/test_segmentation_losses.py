@@ -17,7 +17,7 @@ from dds.attacks.pgd import PGD
 from dds.attacks.seg_pgd import SegPGD
 from dds.errors import InputError
 from dds.noise import Streams
-from dds.tasks import Classification, SemanticSegmentation
+from dds.tasks import Classification, DepthEstimation, SemanticSegmentation
 
 STREAMS = Streams(0, (0, 1, 2, 3))
 CLASSES = 5
@@ -148,6 +148,17 @@ def test_attack_turns_pixels_wrong(task, images, objective, optimiser):
     kept = [(task(image).argmax(1) == batch["mask"]).double().mean() for image in (found, noise)]
     assert kept[0] < kept[1] - 0.1
     assert (found - batch["image"]).abs().max() <= 0.2 + 1e-6
+
+
+def test_on_depth_cospgd_is_the_loss_weighted_by_the_cosine_over_the_one_channel(images):
+    task = DepthEstimation(TinySegmenter(1)).requires_grad_(False).double()
+    batch = {"image": images.double(), "depth": 3 * images.double()[:, 0] + 0.1}
+    predicted, true = task(batch["image"]).unsqueeze(1).softmax(1), batch["depth"].unsqueeze(1).softmax(1)
+    weight = torch.cosine_similarity(predicted, true, dim=1)  # (B, H, W)
+    weighted = weight * (task(batch["image"]) - batch["depth"]).abs()
+    torch.testing.assert_close(
+        CosPGD().bind(task, batch, bare)(batch["image"], STREAMS), weighted.mean((1, 2))
+    )
 
 
 def test_other_tasks_are_refused(images):

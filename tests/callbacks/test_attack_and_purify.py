@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
@@ -126,6 +127,35 @@ def test_draws_differ_and_votes_follow():
     assert not torch.equal(first, second)
     assert ("clean/-/t396", None, 0) in table
     assert ("clean/-/t0", None, 0) not in table
+
+
+def test_8_bit_check_evaluates_the_stored_image_beside_the_exact_one():
+    exact, both = (run(protocol(eight_bit=on), Arrays(batch_size=4)) for on in (False, True))
+    for key, statistics in exact.items():
+        assert all(torch.equal(value, both[key][name]) for name, value in statistics.items()), key
+    stored = {key for key, _, _ in both.keys() - exact.keys()}
+    assert stored == {key.replace("pgd/", "pgd@8bit/") for key, _, _ in exact if key.startswith("pgd/")}
+
+
+def test_8_bit_images_lie_on_the_grid_of_a_file(tmp_path):
+    from PIL import Image
+
+    seen = []
+
+    class Kept(Classification):
+        def look(self, image):
+            seen.append(image)
+            return super().look(image)
+
+    callback = protocol(noise_levels=[], attacker_sees=["none"], eight_bit=True)
+    trainer(callback).test(Kept(TinyClassifier()), Arrays(batch_size=4), verbose=False)
+    _, exact, stored = seen
+    assert not torch.equal(exact, stored)
+    for made, shown in zip(exact, stored, strict=True):
+        pixels = (made * 255).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(tmp_path / "image.png")
+        read = torch.from_numpy(np.array(Image.open(tmp_path / "image.png"))).permute(2, 0, 1) / 255
+        assert torch.equal(read, shown)
 
 
 def test_attacks_spend_their_budget_and_no_more():
