@@ -1,4 +1,5 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from inspect import signature
 from typing import Any, Literal
@@ -72,28 +73,36 @@ class ArtAttack(Attack):
         """Whether the objective is about the purifier."""
         return self.objective.needs_purifier
 
-    def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
-        """Attack the images of a batch; see `Attack`.
+    def check(self, task: AttackedTask, batch: Batch) -> None:
+        """Refuse an attack that does not serve the task, and options that ART refuses; see `Attack`."""
+        (seen,) = OneImage.each(task, batch, [lambda image, streams: image], Streams(0, (0,)))
+        with self._plainly(seen):
+            self._make(seen)
 
-        Raises:
-            InputError: If the attack does not serve the task, or ART refuses its options.
-        """
+    def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
+        """Attack the images of a batch; see `Attack`."""
         found = [self._craft(seen) for seen in OneImage.each(task, batch, through, streams)]
         return project(torch.cat(found), batch["image"], self.eps, self.norm)
 
     def _craft(self, seen: OneImage) -> Tensor:
-        with seen.seeded():
-            try:
-                found = self._generate(seen)
-            except (ValueError, TypeError, NotImplementedError) as error:
-                raise InputError(f"{self.attack} on {type(seen.task).__name__}: {error}") from error
+        with seen.seeded(), self._plainly(seen):
+            attack, label = self._make(seen)
+            found = torch.as_tensor(attack.generate(seen.image.cpu().numpy().copy(), label)).to(seen.image)
         if found.shape != seen.image.shape:
             raise InputError(
                 f"{self.attack} returns {tuple(found.shape)}; expected {tuple(seen.image.shape)}."
             )
         return seen.intact(found)
 
-    def _generate(self, seen: OneImage) -> Tensor:
+    @contextmanager
+    def _plainly(self, seen: OneImage) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise InputError(f"{self.attack} on {type(seen.task).__name__}: {error}") from error
+
+    def _make(self, seen: OneImage) -> tuple[Any, Any]:
+        """Return the attack on an image, and its label as ART wants it."""
         estimator, label = self._estimate(seen)
         if not self._class.is_estimator_valid(estimator, self._class._estimator_requirements):
             raise InputError(
@@ -102,7 +111,7 @@ class ArtAttack(Attack):
         attack = self._class(estimator, **self.arguments)
         if attack.targeted or self._class.__name__ in _TOWARDS_LABELS:
             raise InputError("it drives towards a target; use PGD or APGD with the objective TargetedLoss.")
-        return torch.as_tensor(attack.generate(seen.image.cpu().numpy().copy(), label)).to(seen.image)
+        return attack, label
 
     def _estimate(self, seen: OneImage) -> tuple[Any, Any]:
         """Return ART's view of an image, and its label as ART wants it."""

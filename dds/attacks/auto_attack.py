@@ -48,17 +48,23 @@ class AutoAttack(Attack):
         one_of("version", version, *_LEAST_CLASSES)
         self.norm, self.version = norm, version
 
-    def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
-        """Attack the images of a batch; see `Attack`.
-
-        Raises:
-            InputError: If the task is no classification, or knows too few classes.
-        """
+    def check(self, task: AttackedTask, batch: Batch) -> None:
+        """Refuse what is no classification, and too few classes; see `Attack`."""
         if task.target != "label":
             raise InputError(
                 f"AutoAttack is defined for classification; {type(task).__name__} is scored by "
                 f"batch[{task.target!r}]. Choose APGD, for segmentation with the losses of SEA."
             )
+        with torch.no_grad():
+            classes = task(batch["image"]).shape[1]
+        if classes < _LEAST_CLASSES[self.version]:
+            raise InputError(
+                f"AutoAttack {self.version} needs {_LEAST_CLASSES[self.version]} classes; the network knows "
+                f"{classes}. Choose APGD with the objective Margin."
+            )
+
+    def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
+        """Attack the images of a batch; see `Attack`."""
         found = [self._craft(seen) for seen in OneImage.each(task, batch, through, streams)]
         return project(torch.cat(found), batch["image"], self.eps, self.norm)
 
@@ -71,11 +77,6 @@ class AutoAttack(Attack):
         return seen.intact(found)
 
     def _attack(self, seen: OneImage, classes: int, seed: int) -> pyautoattack.AutoAttack:
-        if classes < _LEAST_CLASSES[self.version]:
-            raise InputError(
-                f"AutoAttack {self.version} needs {_LEAST_CLASSES[self.version]} classes; the network knows "
-                f"{classes}. Choose APGD with the objective Margin."
-            )
         logging.getLogger("auto-attack").setLevel(logging.ERROR)  # it would warn at every image
         norm, device = _NORMS[self.norm], seen.image.device
         attack = pyautoattack.AutoAttack(

@@ -41,6 +41,17 @@ class Attack(ABC):
     def purifier_calls(self) -> Calls | None:
         """Purifications for one image seen through one purifier; None likewise."""
 
+    def check(self, task: AttackedTask, batch: Batch) -> None:  # noqa: B027
+        """Refuse a task or images that it cannot attack, before any long work; most have nothing to refuse.
+
+        Args:
+            task: The task.
+            batch: One image and its targets.
+
+        Raises:
+            InputError: If it cannot.
+        """
+
     @abstractmethod
     def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
         """Attack the images of a batch.

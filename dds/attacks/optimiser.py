@@ -1,6 +1,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from dds.attacks.base import Attack
@@ -53,6 +54,12 @@ class Optimiser(Attack):
     def purifier_calls(self) -> Calls:
         """Those of the objective's evaluations."""
         return self.objective.purifier_calls(self.calls)
+
+    def check(self, task: AttackedTask, batch: Batch) -> None:
+        """Evaluate the objective once; see `Attack`."""
+        value = self.objective.bind(task, batch, lambda image, streams: image)
+        with torch.no_grad():
+            value(batch["image"], Streams(0, (0,)))
 
     def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
         """Attack the images of a batch; see `Attack`."""

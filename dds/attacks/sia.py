@@ -10,7 +10,8 @@ from torch import Tensor
 from dds.attacks.base import whole
 from dds.attacks.gradient import expected_gradient
 from dds.attacks.mi_fgsm import MIFGSM
-from dds.attacks.objectives import Calls, Objective, Value
+from dds.attacks.objectives import AttackedTask, Calls, Objective, Value
+from dds.batch import Batch
 from dds.errors import InputError
 from dds.noise import Streams
 
@@ -65,6 +66,11 @@ class SIA(MIFGSM):
     def calls(self) -> Calls:
         """Steps times copies times draws."""
         return super().calls * self.copies
+
+    def check(self, task: AttackedTask, batch: Batch) -> None:
+        """Evaluate the objective and transform once; see `Attack`."""
+        super().check(task, batch)
+        self.transform(batch["image"], Streams(0, (0,)))
 
     def transform(self, image: Tensor, streams: Streams) -> Tensor:
         """Return one transformed copy of each image, `[B, C, H, W]`, differentiable in the images.

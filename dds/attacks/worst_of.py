@@ -56,6 +56,11 @@ class WorstOf(Attack):
     def _looks(self) -> Calls:
         return Calls(forward=len(self.attacks) * self.eot)
 
+    def check(self, task: AttackedTask, batch: Batch) -> None:
+        """Let each attack check; see `Attack`."""
+        for attack in self.attacks.values():
+            attack.check(task, batch)
+
     def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
         """Attack the images of a batch; see `Attack`."""
         judge = self.judge.bind_average(task, batch, through)

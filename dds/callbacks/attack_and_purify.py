@@ -1,6 +1,5 @@
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -13,6 +12,7 @@ from dds.attacks.base import whole
 from dds.attacks.broken_gradients import watch_gradients
 from dds.attacks.objectives import Purify
 from dds.batch import BROKEN_GRADIENT, Batch, View, check_images
+from dds.callbacks.rehearsal import rehearse
 from dds.controls import Control
 from dds.errors import InputError
 from dds.noise import Streams
@@ -157,29 +157,8 @@ class AttackAndPurify(Callback):
         task = cast(BaseTask, pl_module)
         check_images(batch["image"])
         if batch_idx == 0:
-            self._rehearse(task, batch["image"][:1])
+            rehearse(task, batch, self.defences, self.attacks.values())
         batch["views"] = self._views(task, batch)
-
-    def _rehearse(self, task: BaseTask, image: Tensor) -> None:
-        """Find out before the work starts whether the networks take such images."""
-        size = f"{image.shape[2]}x{image.shape[3]}"
-        for name, network in self._networks(task).items():
-            try:
-                network(image)
-            except InputError:
-                raise
-            except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-                raise InputError(
-                    f"{name} cannot take images of {size}: {error} "
-                    "Set the size in the data module, or task.input_size to have the task resize them."
-                ) from error
-
-    def _networks(self, task: BaseTask) -> dict[str, Callable[[Tensor], Tensor]]:
-        """Return what every image will go through: the task, and each purifier once."""
-        once = {type(self.defences.purifier_of(defence)).__name__: defence for defence in self.defences.all}
-        streams = Streams(0, (0,))
-        purify = {name: partial(self.defences.purify, one, streams=streams) for name, one in once.items()}
-        return {type(task).__name__: task, **purify}
 
     def _views(self, task: BaseTask, batch: Batch) -> Iterator[View]:
         streams = Streams(self.seed, tuple(batch["index"].tolist()))

@@ -81,7 +81,7 @@ def test_other_tasks_are_refused(images):
     task = SemanticSegmentation(TinySegmenter())
     batch = {"image": images, "mask": torch.zeros(4, 8, 8, dtype=torch.long), "label": torch.arange(4)}
     with pytest.raises(InputError, match="classification; SemanticSegmentation"):
-        AutoAttack().craft(task, batch, [bare], STREAMS)
+        AutoAttack().check(task, batch)
 
 
 @pytest.mark.parametrize(("version", "classes"), [("standard", 3), ("plus", 3), ("rand", 2)])
@@ -89,7 +89,7 @@ def test_too_few_classes(images, version, classes):
     task = Classification(torch.nn.Sequential(TinyClassifier(), torch.nn.Linear(4, classes)))
     batch = {"image": images, "label": torch.zeros(4, dtype=torch.long)}
     with pytest.raises(InputError, match=f"needs {classes + 1} classes; the network knows {classes}"):
-        AutoAttack(version=version).craft(task, batch, [bare], STREAMS)
+        AutoAttack(version=version).check(task, batch)
 
 
 @pytest.mark.parametrize("arguments", [{"norm": "l1"}, {"version": "custom"}, {"eps": -1}])
