@@ -26,6 +26,7 @@ from dds.results import (
     ResultsWriter,
     RunFolder,
     draw_figures,
+    findings,
     log_to_wandb,
     notes,
     provenance,
@@ -218,8 +219,9 @@ def _finish(
     folder.write_summary(summary)
     figures = draw_figures(summary, folder.examples, folder.figures)
     console.print(summary_table(summary, task.utility))
-    for note in notes(summary):
-        console.print(f"Note: {note}", highlight=False)
+    for kind, lines in (("Note", notes(summary)), ("Sanity", findings(summary))):
+        for line in lines:
+            console.print(f"{kind}: {line}", highlight=False)
     if config.logger:
         console.print(log_to_wandb(folder, summary, figures, config.project), soft_wrap=True)
     console.print(f"Results: {folder.path}", soft_wrap=True)

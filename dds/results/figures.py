@@ -1,6 +1,6 @@
 """Pictures of a run, made from its folder alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from operator import itemgetter
 from pathlib import Path
@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, FigureBase
 
 from dds.protocol.conditions import UNSEEN
+from dds.results.sanity import find_curves, measures, without_curves
 from dds.results.table import defence_name
 
 # Okabe & Ito's colours, told apart by people who see fewer
@@ -23,12 +24,14 @@ _DASHES = ("-", "-", "--", ":", "-.")  # the first is of what has no attacker
 Line = tuple[str, str]
 """An attack and what the attacker sees."""
 
-Point = tuple[int, Mapping[str, Any]]
-"""Place of a defence on the axis, and a metric's value and interval."""
+Point = tuple[float, Mapping[str, Any]]
+"""Place on the axis, and a metric's value and interval."""
 
 
 def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path) -> list[Path]:
     """Draw every figure of a run as PNG.
+
+    Attacks that are points of sanity curves have a figure of their own and are left out of the others.
 
     Args:
         summary: The content of `summary.json`.
@@ -39,7 +42,19 @@ def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path) -> li
         The files written.
     """
     with np.load(examples) as arrays:
-        shown = dict(arrays)
+        figures = _overviews(without_curves(summary), dict(arrays))
+    if curves := find_curves(summary):
+        settings = {curve.setting for curve in curves}
+        figures["sanity"] = _figure(4 * len(settings) + 1, 3 * len(measures(summary)) + 1)
+        sanity_curves(figures["sanity"], summary)
+    paths = [folder / f"{name}.png" for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
+        figure.savefig(path, dpi=_DPI)
+    return paths
+
+
+def _overviews(summary: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Figure]:
+    """Draw utility over the noise level, example panels, and both together."""
     defences, lines = _defences(summary), _lines(summary)
     curve, panels = _figure(len(defences) + 3, 4.5), _figure(1.4 * len(defences) + 1, 2.8 * len(lines) + 0.5)
     utility_curve(curve, summary)
@@ -49,11 +64,7 @@ def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path) -> li
     left, right = halves
     example_panels(left, summary, shown)
     utility_curve(right, summary)
-    figures = {"utility": curve, "examples": panels, "overview": overview}
-    paths = [folder / f"{name}.png" for name in figures]
-    for path, figure in zip(paths, figures.values(), strict=True):
-        figure.savefig(path, dpi=_DPI)
-    return paths
+    return {"utility": curve, "examples": panels, "overview": overview}
 
 
 def utility_curve(figure: FigureBase, summary: Mapping[str, Any]) -> None:
@@ -101,6 +112,34 @@ def example_panels(
         axes.set_title(name.replace(" ", "\n"), fontsize=10)
 
 
+def sanity_curves(figure: Figure, summary: Mapping[str, Any]) -> None:
+    """Draw the measures of the attacks' strength, a row each, against their settings, a column each."""
+    curves, called = find_curves(summary), measures(summary)
+    settings = list(dict.fromkeys(curve.axis for curve in curves))
+    styles = _styles(list(dict.fromkeys((curve.defence, curve.attacker_sees) for curve in curves)))
+    grid = figure.subplots(len(called), len(settings), squeeze=False, sharex="col")
+    for row, (measure, name) in zip(grid, called.items(), strict=True):
+        for curve in curves:
+            style = styles[curve.defence, curve.attacker_sees]
+            _line(row[settings.index(curve.axis)], curve.values(measure), *style, curve.line)
+        row[0].set_ylabel(f"{name}\n(higher: a stronger attack)")
+    for axes in grid.flat:
+        axes.set_ylim(min(0, axes.dataLim.y0), None)
+        axes.grid(alpha=0.3)
+    for axes, setting in zip(grid[-1], settings, strict=True):
+        _number_axis(axes, setting, {number for c in curves if c.axis == setting for number, _ in c.points})
+    lines = {line.get_label(): line for axes in grid.flat for line in axes.lines}
+    figure.legend(handles=list(lines.values()), loc="outside upper center", frameon=False)
+
+
+def _number_axis(axes: Axes, setting: str, numbers: set[float]) -> None:
+    """Label an axis with the numbers that were measured, evenly spaced where they double."""
+    axes.set_xscale("log" if min(numbers) > 0 else "linear")
+    axes.set_xticks(list(numbers), [f"{number:g}" for number in numbers])
+    axes.minorticks_off()
+    axes.set_xlabel(setting)
+
+
 def _panel(seen: Axes, said: Axes, key: str, examples: Mapping[str, Any], image: int) -> None:
     seen.imshow(examples[f"shown:{key}"][image], interpolation="nearest")
     decision = examples[f"decision:{key}"][image]
@@ -121,19 +160,19 @@ def _styles(lines: list[Line]) -> dict[Line, tuple[str, str]]:
     return {(attack, sees): (colours[attack], dashes[sees]) for attack, sees in lines}
 
 
-def _line(axes: Axes, points: list[Point], colour: str, dashes: str, label: str) -> None:
+def _line(axes: Axes, points: Sequence[Point], colour: str, dashes: str, label: str) -> None:
     x, y, low, high = _columns(points)
     axes.plot(x, y, marker="o", color=colour, linestyle=dashes, label=label)
     axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
-def _marks(axes: Axes, points: list[Point], colour: str) -> None:
+def _marks(axes: Axes, points: Sequence[Point], colour: str) -> None:
     x, y, low, high = _columns(points)
     axes.vlines(x, low, high, color=colour, alpha=0.4)
     axes.plot(x, y, marker="D", color=colour, linestyle="none")
 
 
-def _columns(points: list[Point]) -> tuple[list[int], Any, Any, Any]:
+def _columns(points: Sequence[Point]) -> tuple[list[float], Any, Any, Any]:
     values = [[value[k] for _, value in points] for k in ("value", "low", "high")]
     y, low, high = np.array(values, dtype=float)
     return [x for x, _ in points], y, low, high
