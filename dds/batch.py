@@ -73,6 +73,8 @@ class Batch(TypedDict, total=False):
     Attributes:
         image: `[B, 3, H, W]` float32, RGB in [0, 1], before any resize or normalisation.
         index: `[B]` int64, each image's place in its data set; random numbers and results hang on it.
+        real: How many images are the data set's; those behind repeat the last one and are not recorded. All
+            batches of a run are so of one size, on which the networks' rounding depends. Default: all.
         label: `[B]` int64 class of the image.
         labels: `[B, C]` float32, 1 for every class that the image shows, 0 else, -1 where that is not known.
         mask: `[B, H, W]` int64 class of each pixel, 255 where it is ignored.
@@ -90,6 +92,7 @@ class Batch(TypedDict, total=False):
 
     image: Tensor
     index: Tensor
+    real: int
     label: Tensor
     labels: Tensor
     mask: Tensor

@@ -81,8 +81,10 @@ class ArtAttack(Attack):
 
     def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
         """Attack the images of a batch; see `Attack`."""
-        found = [self._craft(seen) for seen in OneImage.each(task, batch, through, streams)]
-        return project(torch.cat(found), batch["image"], self.eps, self.norm)
+        each = OneImage.each(task, batch, through, streams)
+        found = {seen.streams.index[0]: self._craft(seen) for seen in each}
+        together = torch.cat([found[index] for index in streams.index])
+        return project(together, batch["image"], self.eps, self.norm)
 
     def _craft(self, seen: OneImage) -> Tensor:
         with seen.seeded(), self._plainly(seen):

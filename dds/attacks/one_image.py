@@ -39,8 +39,8 @@ class OneImage:
     def each(
         cls, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams
     ) -> "Iterator[OneImage]":
-        """Yield the images of a batch; see `Attack.craft`."""
-        for row, index in enumerate(streams.index):
+        """Yield the images of a batch, each once; see `Attack.craft`."""
+        for index, row in {index: row for row, index in enumerate(streams.index)}.items():
             one = {key: value[row : row + 1] for key, value in batch.items() if isinstance(value, Tensor)}
             yield cls(task, cast(Batch, one), through, replace(streams, index=(index,)))
 

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -26,7 +26,7 @@ def rehearse(task: BaseTask, batch: Batch, defences: Defences, attacks: Iterable
     Raises:
         InputError: If not.
     """
-    one: Any = {key: value[:1] for key, value in cast(dict[str, Tensor], batch).items()}
+    one: Any = {key: value[:1] for key, value in batch.items() if isinstance(value, Tensor)}
     image, streams = one["image"], Streams(0, (0,))
     output, features = _take(type(task).__name__, task.look, image)
     task.check_targets(output, one)

@@ -1,5 +1,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sized
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
@@ -34,6 +35,9 @@ class Indexed(Dataset[Sample]):
 
 class BaseDataModule(LightningDataModule, ABC):
     """Batches of a data set, each image with its index; a subclass says how a split is read.
+
+    Test batches are all of one size; the last is filled up with its last image (`Batch.real`). So the
+    networks round alike, however many processes share the images out and wherever a run was interrupted.
 
     Args:
         batch_size: Images in a batch, on each process.
@@ -79,12 +83,17 @@ class BaseDataModule(LightningDataModule, ABC):
 
     def test_dataset(self) -> Subset[Sample]:
         """Return the test images that this run has yet to measure, each with its index in the whole split."""
+        wanted = self._wanted()
+        return Subset(wanted.dataset, [index for index in wanted.indices if index not in self.finished])
+
+    def _wanted(self) -> Subset[Sample]:
+        """Return all test images of the run."""
         dataset = Indexed(self._open("test"))
         order = torch.arange(len(dataset))
         if self.limit is not None and self.limit < len(dataset):
             generator = torch.Generator().manual_seed(self.subset_seed)
             order = torch.randperm(len(dataset), generator=generator)[: self.limit].sort().values
-        return Subset(dataset, [index for index in order.tolist() if index not in self.finished])
+        return Subset(dataset, order.tolist())
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return shuffled training batches of equal size."""
@@ -96,17 +105,19 @@ class BaseDataModule(LightningDataModule, ABC):
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return test batches; several processes share the images out, none twice."""
-        return self._shared_loader(self.test_dataset())
+        return self._shared_loader(self.test_dataset(), len(self._wanted()))
 
     def database_dataloader(self) -> DataLoader[Batch]:
         """Return batches of the database, shared out likewise."""
-        return self._shared_loader(Indexed(self.database()))
+        database = Indexed(self.database())
+        return self._shared_loader(database, len(database))
 
-    def _shared_loader(self, dataset: Dataset[Sample]) -> DataLoader[Batch]:
-        sampler = None
+    def _shared_loader(self, dataset: Dataset[Sample], images: int) -> DataLoader[Batch]:
+        """Load batches of one size, which is the same for every part of so many images."""
+        sampler, size = None, min(self.batch_size, images)
         if torch.distributed.is_initialized():
             sampler = UnrepeatedDistributedSampler(cast(Sized, dataset), shuffle=False)
-        return self._loader(dataset, sampler=sampler)
+        return self._loader(dataset, sampler=sampler, collate_fn=partial(_collate, size=size))
 
     def _open(self, split: Split) -> Dataset[Sample]:
         dataset = self.load(split)
@@ -126,12 +137,12 @@ class BaseDataModule(LightningDataModule, ABC):
             sampler=sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            collate_fn=_collate,
-            **options,
+            **{"collate_fn": _collate, **options},
         )
 
 
-def _collate(samples: list[Sample]) -> Batch:
+def _collate(samples: list[Sample], size: int = 0) -> Batch:
+    """Make a batch of at least `size` images."""
     sizes = {tuple(sample["image"].shape[1:]) for sample in samples}
     if len(sizes) > 1:
         raise InputError(
@@ -139,4 +150,5 @@ def _collate(samples: list[Sample]) -> Batch:
             "batch; expected one size. Have the data module resize them (data.size, or data.resize and "
             "data.crop), or set data.batch_size=1."
         )
-    return cast(Batch, default_collate(samples))
+    filled = [*samples, *samples[-1:] * (size - len(samples))]
+    return cast(Batch, {**default_collate(filled), "real": len(samples)})

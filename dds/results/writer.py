@@ -3,6 +3,7 @@ from typing import Any, cast
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from dds.batch import EXAMPLES, Record
 from dds.results.run_folder import RunFolder
@@ -44,7 +45,7 @@ class ResultsWriter(Callback):
         """Write the batch's rows, and from the first batch the examples for the figures."""
         records = cast(list[Record], outputs["records"])
         part = self.folder.parts / f"{batch['index'][0]:09d}.parquet"  # no other part has this image
-        write_parquet(records_to_table(records, batch["index"]), part)
+        write_parquet(records_to_table(records, batch["index"][: batch.get("real")]), part)
         if trainer.is_global_zero and not self.folder.examples.exists():
             self.folder.write_examples(_examples(cast(BaseTask, pl_module), records, batch))
 
@@ -60,7 +61,8 @@ class ResultsWriter(Callback):
 
 def _examples(task: BaseTask, records: list[Record], batch: Any) -> dict[str, Any]:
     """Return, for the first draw of each condition, what a figure needs: `<what>:<condition>`."""
-    first: Any = {key: value[:EXAMPLES].cpu() for key, value in batch.items() if key != "views"}
+    shown = min(EXAMPLES, batch.get("real", EXAMPLES))
+    first: Any = {key: value[:shown].cpu() for key, value in batch.items() if isinstance(value, Tensor)}
     examples: dict[str, Any] = {"original": _to_uint8(first["image"])}
     for record in records:
         if record.draw == 0:

@@ -200,20 +200,23 @@ class BaseTask(LightningModule, ABC):
                 clean = batch.setdefault("features", features)  # the first view is the clean image
                 statistics["feature_cosine"] = (features * clean).sum(1)
             statistics |= self.losses(output, batch)
-            yield self._record(view, draw, statistics, {"shown": shown, "decision": decision})
+            images = {"attacked": view.attacked, "shown": shown, "decision": decision}
+            yield self._record(view, draw, statistics, images, batch)
             decisions.append(decision)
         if len(decisions) > 1:
             combined = self.combine(torch.stack(decisions))
-            yield self._record(view, None, self.statistics(combined, batch), {"decision": combined})
+            yield self._record(view, None, self.statistics(combined, batch), {}, batch)
 
     @staticmethod
-    def _record(view: View, draw: int | None, statistics: Statistics, images: Statistics) -> Record:
-        examples = {"attacked": view.attacked, **images}
+    def _record(
+        view: View, draw: int | None, statistics: Statistics, images: Statistics, batch: Batch
+    ) -> Record:
+        real = batch.get("real", len(batch["image"]))
         return Record(
             view.conditions,
             draw,
-            {name: value.cpu() for name, value in statistics.items()},
-            {name: value[:EXAMPLES].cpu() for name, value in examples.items()},
+            {name: value[:real].cpu() for name, value in statistics.items()},
+            {name: value[: min(EXAMPLES, real)].cpu() for name, value in images.items()},
         )
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -75,7 +75,8 @@ class ImageRetrieval(BaseTask):
             batches = track(loader, f"Describing the database, {defence}", disable=self.global_rank > 0)
             for batch in batches:
                 image, index = batch["image"].to(self.device), batch["index"]
-                described.append((index, self(purify[defence](image, index)).cpu()))
+                descriptor = self(purify[defence](image, index)).cpu()
+                described.append((index[: batch["real"]], descriptor[: batch["real"]]))
             indices, descriptors = zip(*gather(described), strict=True)
             order = torch.cat(indices).argsort()
             self.databases[defence] = torch.cat(descriptors)[order].to(self.device)

@@ -113,7 +113,7 @@ def test_each_defence_searches_the_database_that_it_purified(data, batch):
         return image**3
 
     task = prepared(data, {**AS_THEY_ARE, "t50": darken}, purify_database=True)
-    assert asked == list(range(DATABASE))
+    assert list(dict.fromkeys(asked)) == list(range(DATABASE))
     image = batch["image"]
     views = [
         View((key,), image, [image], defence) for key, defence in (("a", "t0"), ("b", "t50"), ("c", "t0"))
