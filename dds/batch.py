@@ -107,7 +107,7 @@ class Batch(TypedDict, total=False):
 
 
 def check_images(image: Tensor) -> None:
-    """Refuse images that are not float RGB in [0, 1].
+    """Refuse images that are not float RGB in [0, 1], of 32 bits or, for a trainer that works in double, 64.
 
     Args:
         image: `[B, 3, H, W]`.
@@ -115,7 +115,7 @@ def check_images(image: Tensor) -> None:
     Raises:
         InputError: On another shape or type, on NaN, and on values outside [0, 1].
     """
-    if image.ndim != 4 or image.shape[1] != 3 or image.dtype != torch.float32:
+    if image.ndim != 4 or image.shape[1] != 3 or image.dtype not in (torch.float32, torch.float64):
         raise InputError(
             f"batch['image'] is {image.dtype} of shape {tuple(image.shape)}; expected float32 [B, 3, H, W]. "
             "Convert in the data module (uint8 / 255)."

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from functools import wraps
 from inspect import signature
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
@@ -20,7 +21,7 @@ from rich.console import Console
 from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.data import BaseDataModule
 from dds.errors import InputError
-from dds.models.weights import save_self_describing
+from dds.models.weights import NO_WEIGHTS, save_self_describing
 from dds.results import (
     SCHEMA,
     ResultsWriter,
@@ -55,15 +56,6 @@ EVALUATION_OPTIONS = {
 
 Arguments = list[str] | None
 """Command-line arguments; None: those of the process."""
-
-_NO_WEIGHTS = {
-    "backbone_weights": None,
-    "encoder_weights": None,
-    "pretrained": False,
-    "weights": None,
-    "weights_backbone": None,
-}
-"""Arguments by which timm, torchvision, segmentation-models-pytorch and our own networks fetch weights."""
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -259,7 +251,13 @@ def train(arguments: Arguments) -> None:
     )
     options = {**built.trainer.as_dict(), "callbacks": [*(built.trainer.callbacks or []), saver]}
     trainer = Trainer(**options, logger=CSVLogger(folder, name="log"))
-    trainer.fit(built.task, built.data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
+    try:
+        trainer.fit(built.task, built.data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
+    except UnpicklingError as error:
+        raise InputError(
+            f"{checkpoint} is damaged, or holds more than a checkpoint of this training; it is not loaded, "
+            "as that could run code. Delete it and start anew."
+        ) from error
     if trainer.global_step < trainer.estimated_stepping_batches:
         print(f"Stopped at step {trainer.global_step}; go on with --resume.")
     elif trainer.is_global_zero:
@@ -289,5 +287,5 @@ def _without_weights(spec: dict[str, Any]) -> dict[str, Any]:
     for name, value in arguments.items():
         if isinstance(value, dict) and "class_path" in value:
             arguments[name] = _without_weights(value)
-        arguments[name] = _NO_WEIGHTS.get(name, arguments[name])
+        arguments[name] = NO_WEIGHTS.get(name, arguments[name])
     return {"class_path": spec["class_path"], "init_args": arguments}

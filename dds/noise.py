@@ -47,7 +47,8 @@ class Streams:
     def _draw(self, sample: Callable[..., Tensor], like: Tensor) -> Tensor:
         if len(self.index) != len(like):
             raise ValueError(f"{len(self.index)} random streams for a batch of {len(like)} images")
-        rows = [sample(like.shape[1:], generator=self._generator(index)) for index in self.index]
+        shape, kind = like.shape[1:], torch.float32  # the same numbers, whatever precision takes them
+        rows = [sample(shape, dtype=kind, generator=self._generator(index)) for index in self.index]
         return torch.stack(rows).to(like)  # drawn on the CPU, so every device sees the same numbers
 
     def _generator(self, index: int) -> torch.Generator:

@@ -20,6 +20,19 @@ def shared_data() -> Path:
     return path
 
 
+def assert_same_samples(one, two, atol=0.0):
+    """Compare `samples.parquet` of two run folders: the same rows, and statistics to `atol`."""
+    import pandas as pd
+
+    rows = ["index", "condition", "draw"]
+    one, two = (pd.read_parquet(folder / "samples.parquet").sort_values(rows) for folder in (one, two))
+    assert set(one) == set(two)
+    assert one[rows].to_numpy().tolist() == two[rows].to_numpy().tolist()
+    for column in one.columns.drop(rows):
+        here, there = (np.stack(table[column].to_numpy()).astype(float) for table in (one, two))
+        np.testing.assert_allclose(here, there, rtol=0, atol=atol, err_msg=column)
+
+
 class TinyNoiseNetwork(nn.Module):
     """A smooth noise predictor that depends on t, small enough for finite differences."""
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from conftest import assert_same_samples
 from data.test_camvid import write_camvid
 from data.test_cifar10 import write_npz
 
@@ -212,21 +213,16 @@ def test_config_is_found_from_anywhere_and_plan_runs_nothing(in_folder, capsys):
 @pytest.mark.parametrize("config", ["seg_scenes.yaml", "ret_scenes.yaml", "det_scenes.yaml"])
 def test_two_processes_measure_the_same_as_one(in_folder, config):
     """Three images on two processes, two and one, by Lightning's launcher."""
-    options = [*EVALUATIONS[config](in_folder), "--data.batch_size=1"]
+    options = EVALUATIONS[config](in_folder)
     run_evaluate(in_folder, config, *options, name="one")
     command = [sys.executable, str(ROOT / "evaluate.py"), "--config", config, *SMALL, *options]
     command += ["--trainer.devices=2", "--trainer.strategy=ddp"]
     command += [f"--runs={in_folder}", "--name=two", "--logger=false"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    folders = [in_folder / Path(config).stem / name for name in ("one", "two")]
-    one, two = (pd.read_parquet(folder / "samples.parquet") for folder in folders)
-    assert one.columns.equals(two.columns)
-    assert one[["index", "condition", "draw"]].equals(two[["index", "condition", "draw"]])
-    for column in one.columns.drop(["index", "condition", "draw"]):
-        left, right = (np.stack(table[column].to_numpy()).astype(float) for table in (one, two))
-        assert np.allclose(left, right, atol=1e-5), column
-    assert not (folders[1] / "parts").exists()
+    one, two = (in_folder / Path(config).stem / name for name in ("one", "two"))
+    assert_same_samples(one, two)
+    assert not (two / "parts").exists()
 
 
 def test_wandb_offline_holds_curves_over_noise_level(in_folder, capsys):

@@ -117,7 +117,7 @@ class AttackAndPurify(Callback):
         return self.plan.table(self.attacks, self.defences.calls)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Check trainer and task, freeze all networks and move the purifiers to the device."""
+        """Check trainer and task, and freeze its network."""
         if trainer.test_loop.inference_mode:
             raise InputError(
                 "the trainer runs tests in inference mode, in which attacks get no gradients; "
@@ -130,11 +130,11 @@ class AttackAndPurify(Callback):
                     f"{type(pl_module).__name__}; expected one that leaves them in place, such as Brightness."
                 )
         pl_module.requires_grad_(False)
-        for module in (*self.defences.purifiers, *self.controls.values()):
-            module.to(trainer.strategy.root_device).eval().requires_grad_(False)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the task prepare itself, with every defence at hand."""
+        """Put the purifiers where the task is, and let it prepare itself with every defence at hand."""
+        for module in (*self.defences.purifiers, *self.controls.values()):
+            module.to(pl_module.device, cast(torch.dtype, pl_module.dtype)).eval().requires_grad_(False)
         purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
         cast(BaseTask, pl_module).prepare(cast(Any, trainer).datamodule, purify)
 

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,8 @@ from dds.data.base import BaseDataModule, Sample, Split
 from dds.errors import InputError
 
 Array = NDArray[Any]
+
+_MAX_BYTES = 2**32  # all is held in memory
 
 
 class Cifar10(BaseDataModule):
@@ -50,12 +53,29 @@ class Cifar10(BaseDataModule):
     def _read_npz(self) -> tuple[Array, Array]:
         if not self.root.is_file():
             raise InputError(f"{self.root} does not exist. {self._remedy}")
-        with np.load(self.root, allow_pickle=False) as file:
-            if not {"images", "labels"} <= set(file.files):
-                raise InputError(
-                    f"{self.root} holds {file.files}; expected images and labels. {self._remedy}"
+        try:
+            with np.load(self.root, allow_pickle=False) as file:
+                self._check(
+                    {part.filename.removesuffix(".npy"): part.file_size for part in file.zip.filelist}
                 )
-            return file["images"], file["labels"]
+                return file["images"], file["labels"]
+        except InputError:
+            raise
+        except Exception as error:  # a damaged archive raises almost anything
+            raise InputError(f"{self.root} cannot be read as arrays: {error}. {self._remedy}") from error
+
+    def _check(self, sizes: Mapping[str, int]) -> None:
+        """Refuse an archive by its table before it is unpacked; no more bytes are read than that says."""
+        if not {"images", "labels"} <= set(sizes):
+            raise InputError(
+                f"{self.root} holds {', '.join(sizes)}; expected images and labels. {self._remedy}"
+            )
+        largest = max(sizes.values())
+        if largest > _MAX_BYTES:
+            raise InputError(
+                f"{self.root} would unpack to {largest:,} bytes; expected at most {_MAX_BYTES:,}, about a "
+                "million images. Split it."
+            )
 
     def _read_official(self, split: Split) -> tuple[Array, Array]:
         try:

@@ -9,7 +9,8 @@ from torch.utils.data import Dataset
 
 from dds.data.base import BaseDataModule, Sample, Split
 from dds.data.boxed_images import BoxedImage, BoxedImages
-from dds.data.listing import require_files
+from dds.data.files import check_pixels
+from dds.data.listing import inside, require_files
 from dds.errors import InputError
 
 Entry = Mapping[str, Any]
@@ -57,7 +58,7 @@ class CocoDetection(BaseDataModule):
             raise InputError(f"{path} does not exist. {_REMEDY}") from error
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
             raise InputError(
                 f"{path} is not in the form of COCO's instances: {error!r}. {_REMEDY}"
             ) from error
@@ -67,8 +68,9 @@ class CocoDetection(BaseDataModule):
 def _boxed_images(folder: Path, content: Entry) -> list[BoxedImage]:
     images = _by_id(content["images"])
     objects = _objects(images, _by_id(content["categories"]), content["annotations"])
-    require_files([folder / image["file_name"] for image in images.values()], _REMEDY)
-    return [_boxed_image(folder, image, objects[number]) for number, image in images.items()]
+    paths = {n: inside(folder, image["file_name"], f"image {n}") for n, image in images.items()}
+    require_files(list(paths.values()), _REMEDY)
+    return [_boxed_image(paths[number], image, objects[number]) for number, image in images.items()]
 
 
 def _by_id(entries: list[Entry]) -> dict[int, Entry]:
@@ -93,12 +95,13 @@ def _objects(
     return objects
 
 
-def _boxed_image(folder: Path, image: Entry, objects: list[Entry]) -> BoxedImage:
+def _boxed_image(path: Path, image: Entry, objects: list[Entry]) -> BoxedImage:
+    check_pixels(f"image {image['id']}", image["height"], image["width"])
     # (n, 4) as x, y, width, height
     boxes = torch.tensor([entry["bbox"] for entry in objects], dtype=torch.float64).reshape(len(objects), 4)
     boxes[:, 2:] += boxes[:, :2]
     return BoxedImage(
-        folder / image["file_name"],
+        path,
         (image["height"], image["width"]),
         boxes.float(),
         torch.tensor([entry["category_id"] for entry in objects], dtype=torch.int64),

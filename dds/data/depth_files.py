@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dds.data.depth_images import DepthImages
-from dds.data.files import read_image
+from dds.data.files import check_pixels, read_image
 from dds.errors import InputError
 
 
@@ -53,11 +53,13 @@ def _read_raw(path: Path) -> Tensor:
             f"{path} has shape {tuple(raw.shape)}; expected one value for each pixel. Give the depth itself, "
             "not a coloured picture of it."
         )
+    check_pixels(path, *raw.shape)
     return raw.double()
 
 
 def _read_array(path: Path) -> Tensor:
     try:
-        return torch.from_numpy(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, TypeError) as error:
+        # mapped, so that no room is made for what the header alone claims to be there
+        return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+    except Exception as error:  # a damaged file raises almost anything
         raise InputError(f"{path} cannot be read as an array of numbers: {error}. Write it again.") from error

@@ -8,7 +8,7 @@ from torchvision import datasets
 from dds.data.base import BaseDataModule, Sample, Split
 from dds.data.labelled_images import LabelledImages
 from dds.data.labels_csv import read_labels
-from dds.data.listing import require_files
+from dds.data.listing import inside, require_files
 from dds.data.transforms import resize_and_crop
 from dds.errors import InputError
 
@@ -79,7 +79,7 @@ class ImageFolder(BaseDataModule):
 
     def _listed(self, folder: Path) -> tuple[list[Path], list[int]]:
         names, labels = read_labels(folder / "labels.csv")
-        images = [folder / "images" / name for name in names]
+        images = [inside(folder / "images", name, folder / "labels.csv") for name in names]
         require_files(images, _REMEDY)
         if self.classes is not None and max(labels, default=0) >= self.classes:
             raise InputError(

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as F
 
 from dds.data.base import Sample
-from dds.data.files import read_image
+from dds.data.files import check_pixels, read_image
 from dds.data.resizing import check_size, resize
 from dds.errors import InputError
 
@@ -60,4 +60,5 @@ def _cropped(image: Tensor, box: Box, path: Path) -> Tensor:
             f"{path} is to be cropped to {list(box)} (x1, y1, x2, y2), where nothing of its {width} x "
             f"{height} pixels lies. Take images and annotations of the same release."
         )
+    check_pixels(f"the crop {list(box)} of {path}", y2 - y1, x2 - x1)  # it may reach far over the edge
     return F.crop(image, y1, x1, y2 - y1, x2 - x1)  # type: ignore[no-any-return]

@@ -1,4 +1,3 @@
-import csv
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from torch.utils.data import Dataset
 from dds.batch import Relevance
 from dds.data.base import BaseDataModule, Sample, Split
 from dds.data.image_list import ImageList
-from dds.data.listing import refuse_duplicates, require_files
+from dds.data.labels_csv import open_table
+from dds.data.listing import inside, refuse_duplicates, require_files
 from dds.errors import InputError
 
 Row = dict[str, str]
@@ -60,13 +60,13 @@ class LabelledRetrieval(BaseDataModule):
         path = self.root / "labels.csv"
         if not path.is_file():
             raise InputError(f"{path} does not exist. {_REMEDY}")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        with open_table(path) as reader:
+            rows = list(reader)
         problem = _problem(rows)
         if problem:
             raise InputError(f"{path} {problem}. {_REMEDY}")
         refuse_duplicates([row["file"] for row in rows], path)
-        require_files([self.root / row["file"] for row in rows], _REMEDY)
+        require_files([inside(self.root, row["file"], path) for row in rows], _REMEDY)
         return rows
 
 

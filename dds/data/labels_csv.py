@@ -1,8 +1,12 @@
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dds.data.listing import refuse_duplicates
 from dds.errors import InputError
+
+_DIGITS = 9  # numbers of classes must fit into int64
 
 
 def read_labels(path: Path) -> tuple[list[str], list[int]]:
@@ -15,10 +19,10 @@ def read_labels(path: Path) -> tuple[list[str], list[int]]:
         The N file names and their N classes.
 
     Raises:
-        InputError: If a column is missing, a class is no whole number from 0 on, or a file comes twice.
+        InputError: If it is no such table, a column is missing, a class is no whole number from 0 on, or a
+            file comes twice.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    with open_table(path) as reader:
         missing = {"file", "class_index"} - set(reader.fieldnames or [])
         if missing:
             raise InputError(
@@ -32,9 +36,26 @@ def read_labels(path: Path) -> tuple[list[str], list[int]]:
     return [name for name, _ in rows], [index for _, index in rows]
 
 
-def _class_index(text: str | None, path: Path, line: int) -> int:
-    if text is None or not text.strip().isdecimal():
+@contextmanager
+def open_table(path: Path) -> Iterator["csv.DictReader[str]"]:
+    """Open a table of comma-separated values, whose first line names its columns.
+
+    Raises:
+        InputError: If it is not one, here or while it is read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield csv.DictReader(file)
+    except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}, line {line}: class_index is {text!r}; expected a whole number from 0 on. Correct it."
+            f"{path} cannot be read as a table of comma-separated values: {error}. Save it as such, in UTF-8."
+        ) from error
+
+
+def _class_index(text: str | None, path: Path, line: int) -> int:
+    if text is None or not text.strip().isdecimal() or len(text.strip()) > _DIGITS:
+        raise InputError(
+            f"{path}, line {line}: class_index is {text!r}; expected a whole number from 0 on, of at most "
+            f"{_DIGITS} digits. Correct it."
         )
     return int(text)

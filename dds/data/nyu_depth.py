@@ -5,7 +5,7 @@ from torch.utils.data import Dataset
 
 from dds.data.base import BaseDataModule, Sample, Split
 from dds.data.depth_files import DepthFiles
-from dds.data.listing import require_files
+from dds.data.listing import inside, require_files
 from dds.data.nyu_labelled import DepthField, NyuLabelled
 from dds.errors import InputError
 
@@ -70,6 +70,9 @@ def _listed(names: Path, folder: Path) -> list[tuple[Path, Path]]:
     if short:
         raise InputError(f"{names} has the line {' '.join(short[0])!r}; expected image and depth. {_REMEDY}")
     # The training list's names begin with a slash, the test list's do not.
-    pairs = [(folder / image.lstrip("/"), folder / depth.lstrip("/")) for image, depth, *_ in rows]
+    pairs = [
+        (inside(folder, image.lstrip("/"), names), inside(folder, depth.lstrip("/"), names))
+        for image, depth, *_ in rows
+    ]
     require_files([path for pair in pairs for path in pair], _REMEDY)
     return pairs

@@ -8,6 +8,7 @@ from scipy.io import loadmat
 from torch import Tensor
 
 from dds.data.depth_images import DepthImages
+from dds.data.files import check_pixels
 from dds.errors import InputError
 
 DepthField = Literal["depths", "rawDepths"]
@@ -47,9 +48,12 @@ class NyuLabelled(DepthImages):
     def read(self, index: int) -> tuple[str, Tensor, Tensor]:
         """Read an image and its depth; the file is opened each time, as workers cannot share it."""
         number = self.numbers[index]
-        with _open(self.path) as file:
-            image, depth = file["images"][number], file[self.field][number]  # (3, W, H), (W, H)
         name = f"{self.field} of image {number + 1} of {self.path}"
+        try:
+            with _open(self.path) as file:
+                image, depth = file["images"][number], file[self.field][number]  # (3, W, H), (W, H)
+        except OSError as error:
+            raise InputError(f"{name} cannot be read: {error}. {_REMEDY}") from error
         return name, _transposed(image), _transposed(depth).float()
 
 
@@ -75,24 +79,43 @@ def _numbers(path: Path, part: str) -> list[int]:
     if not path.is_file():
         raise InputError(f"{path} does not exist. {_REMEDY}")
     try:
-        return [int(number) - 1 for number in loadmat(path)[part].ravel()]
-    except (KeyError, ValueError, OSError, NotImplementedError) as error:
+        return [int(number) - 1 for number in loadmat(path, variable_names=[part])[part].ravel()]
+    except Exception as error:  # a damaged file raises almost anything
         raise InputError(
             f"{path} cannot be read as the official split with {part}: {error!r}. {_REMEDY}"
         ) from error
 
 
 def _check_layout(path: Path, file: Any, field: str, numbers: list[int]) -> None:
-    absent = [name for name in ("images", field) if name not in file]
+    _check_arrays(path, file, field)
+    images = len(file["images"])
+    outside = [number + 1 for number in numbers if not 0 <= number < images]
+    if outside:
+        raise InputError(f"splits.mat names image {outside[0]} of {path}, which holds {images}. {_REMEDY}")
+
+
+def _check_arrays(path: Path, file: Any, field: str) -> None:
+    absent = [name for name in ("images", field) if not _is_array(file, name)]
     if absent:
         raise InputError(
-            f"{path} holds {', '.join(sorted(file))}; expected {' and '.join(absent)}. {_REMEDY}"
+            f"{path} holds {', '.join(sorted(file))}; expected {' and '.join(absent)}, as arrays of its own. "
+            f"{_REMEDY}"
         )
-    images, depths = file["images"].shape, file[field].shape
-    if len(images) != 4 or (images[0], *images[2:]) != depths or images[1] != 3:
+    images, depths = file["images"], file[field]
+    kinds = images.dtype == np.uint8 and depths.dtype.kind == "f"
+    shapes = images.ndim == 4 and (len(images), 3, *depths.shape[1:]) == images.shape
+    if not kinds or not shapes or len(images) != len(depths):
         raise InputError(
-            f"{path} has images {images} and {field} {depths}; expected (N, 3, W, H) and (N, W, H). {_REMEDY}"
+            f"{path} has images {images.dtype} {images.shape} and {field} {depths.dtype} {depths.shape}; "
+            f"expected (N, 3, W, H) and (N, W, H), uint8 and float. {_REMEDY}"
         )
-    outside = [number + 1 for number in numbers if not 0 <= number < images[0]]
-    if outside:
-        raise InputError(f"splits.mat names image {outside[0]} of {path}, which holds {images[0]}. {_REMEDY}")
+    check_pixels(f"each image of {path}", *depths.shape[1:])
+
+
+def _is_array(file: Any, name: str) -> bool:
+    """Tell whether the file itself holds an array; HDF5 can also show any other file's bytes as one."""
+    h5py = importlib.import_module("h5py")
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        return False
+    entry = file[name]
+    return isinstance(entry, h5py.Dataset) and not entry.external and not entry.is_virtual

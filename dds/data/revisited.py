@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from dds.batch import Relevance
 from dds.data.base import BaseDataModule, Sample, Split
 from dds.data.image_list import ImageList
-from dds.data.listing import require_files
+from dds.data.listing import inside, require_files
 from dds.data.plain_pickle import read_plain_pickle
 from dds.errors import InputError
 
@@ -72,14 +72,14 @@ class RevisitedRetrieval(BaseDataModule):
         content = read_plain_pickle(files[0])
         try:
             problem = _problem(content)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             problem = f"is of another form ({error})"
         if problem:
             raise InputError(f"{files[0]} {problem}. {_REMEDY}")
         return content  # type: ignore[no-any-return]
 
     def _paths(self, names: Sequence[str]) -> list[Path]:
-        paths = [self.root / "jpg" / f"{name}.jpg" for name in names]
+        paths = [inside(self.root / "jpg", f"{name}.jpg", f"the pickle in {self.root}") for name in names]
         require_files(paths, _REMEDY)
         return paths
 
@@ -110,10 +110,15 @@ def _problem(content: Any) -> str:
 
 
 def _query_problem(query: Mapping[str, Any], images: int) -> str:
-    if not {"bbx", "easy", "hard", "junk"} <= set(query) or len(query["bbx"]) != 4:
+    if not {"bbx", "easy", "hard", "junk"} <= set(query) or not _is_box(query["bbx"]):
         return "lacks a bbx of four numbers, easy, hard or junk"
     places = np.concatenate([_places(query, grade) for grade in _GRADES])
     outside = places[(places < 0) | (places >= images)]
     if len(outside):
         return f"names image {outside[0]}, of {images} counted from 0,"
     return "gives an image two grades" if len(np.unique(places)) < len(places) else ""
+
+
+def _is_box(value: Any) -> bool:
+    edges = np.asarray(value)
+    return edges.shape == (4,) and edges.dtype.kind in "iuf" and bool(np.isfinite(edges).all())

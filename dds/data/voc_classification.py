@@ -67,7 +67,7 @@ def _objects(path: Path) -> Iterator[tuple[int, bool]]:
     """Read the class of each object in an image, and whether it is marked difficult."""
     try:
         annotation = ElementTree.parse(path)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, ValueError) as error:
         raise InputError(f"{path} cannot be read as XML: {error}. {REMEDY}") from error
     for found in annotation.iterfind("object"):
         name = found.findtext("name", "").strip()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dds.data.listing import refuse_duplicates, require_files
+from dds.data.listing import inside, refuse_duplicates, require_files
 from dds.errors import InputError
 
 CLASSES = (
@@ -46,14 +46,15 @@ def read_image_set(release: Path, kind: str, name: str) -> list[str]:
         name: The set, e.g. `train` or `val`.
 
     Raises:
-        InputError: If there is no such set, it names an image twice, or one that does not exist.
+        InputError: If there is no such set, or it names an image twice, one that does not exist, or a path
+            out of the release.
     """
     path = release / "ImageSets" / kind / f"{name}.txt"
     if not path.is_file():
         raise InputError(f"there is no set of images {path}. {REMEDY}")
     names = path.read_text().split()
     refuse_duplicates(names, path)
-    require_files([image_path(release, image) for image in names], REMEDY)
+    require_files([inside(release / "JPEGImages", f"{image}.jpg", path) for image in names], REMEDY)
     return names
 
 

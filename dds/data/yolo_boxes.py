@@ -2,13 +2,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from dds.coco_ids import COCO_IDS
 from dds.data.base import BaseDataModule, Sample, Split
 from dds.data.boxed_images import BoxedImage, BoxedImages
+from dds.data.files import open_image
 from dds.errors import InputError
 
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
@@ -82,11 +82,8 @@ def _boxed_image(path: Path, label: Path | None) -> BoxedImage:
 
 def _size(path: Path) -> tuple[int, int]:
     """Return an image file's height and width, which its first bytes say."""
-    try:
-        with Image.open(path) as file:
-            return file.height, file.width
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as an image: {error}. Download it again.") from error
+    with open_image(path) as file:
+        return file.height, file.width
 
 
 def _rows(path: Path) -> Tensor:

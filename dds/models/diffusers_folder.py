@@ -60,9 +60,12 @@ class DiffusersFolder:
         if not path.is_file():
             return None
         try:
-            return cast(dict[str, Any], json.loads(path.read_text()))
-        except ValueError as error:
+            content = json.loads(path.read_text())
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} cannot be read: {error}. Download it again.") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{path} holds a {type(content).__name__}; expected entries. Download it again.")
+        return content
 
     def read_network(self, kind: type[Network], part: str, use_safetensors: bool | None = None) -> Network:
         """Load a network, float32, with exactly the weights that its configuration asks for.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from torch.serialization import safe_globals
 
@@ -18,14 +17,20 @@ URL = "https://dl.fbaipublicfiles.com/dinov2/dinov2_vit{size}14/dinov2_vit{size}
 WIDTHS = {"s": 384, "b": 768, "l": 1024, "g": 1536}
 """Channels of a token, by the backbone's size."""
 
-_SCALAR = np.float64().__reduce__()[0]
-NUMPY_SCALARS: list[Any] = [
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i8")),
+
+class _Number:
+    """What a number of numpy's is read as: its value is not used, so none of numpy's code need run for it."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+NUMPY_NUMBERS: list[Any] = [
+    (_Number, name)
+    for name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar", "numpy.dtype")
 ]
-"""What numpy's numbers are pickled as; the depth heads' files hold some beside the weights."""
+"""What such numbers are pickled by; the depth heads' files hold some beside the weights, in a log."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class HeadFormat:
         Raises:
             InputError: If there is no such head, it cannot be had, or it is one for another task.
         """
-        with safe_globals(NUMPY_SCALARS):
+        with safe_globals(NUMPY_NUMBERS):
             file = read_weights(self._locate(head, size))
         entries = file.get("state_dict", file)
         state = {name.removeprefix("decode_head."): value for name, value in entries.items()}

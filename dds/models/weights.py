@@ -2,20 +2,34 @@
 
 import importlib
 import json
-import pickle
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Callable, Mapping
+from inspect import isclass, signature
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dds.errors import InputError
 
-BUILDERS = ("dds", "diffusers", "segmentation_models_pytorch", "timm", "torchvision")
-"""Packages whose classes a weights file may name for its network."""
+BUILDERS = ("dds.models", "diffusers", "segmentation_models_pytorch", "timm", "torchvision")
+"""Packages whose networks a weights file may name as its own."""
+
+NO_WEIGHTS = {
+    "backbone_weights": None,
+    "encoder_weights": None,
+    "pretrained": False,
+    "weights": None,
+    "weights_backbone": None,
+}
+"""Arguments by which timm, torchvision, segmentation-models-pytorch and our own networks fetch weights."""
+
+# Packages that build networks load weights too, some (torchvision, older timm) with whatever code is in them.
+os.environ.setdefault("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
 
 
 def pretrained(
@@ -37,14 +51,14 @@ def pretrained(
     Raises:
         InputError: If the file is absent, needs code to be read, or does not fit the network exactly.
     """
-    state: Any = read_weights(weights)
+    state = read_weights(weights)
     if key is not None:
         if key not in state:
             raise InputError(
                 f"{weights} has no entry {key!r}; it has {', '.join(sorted(state)[:8])}. "
                 "Set key to one of them."
             )
-        state = state[key]
+        state = _named(state[key], f"{key} of {weights}")
     names = list(model.state_dict()) if in_order else [name.removeprefix(strip) for name in state]
     if len(names) != len(state):
         raise InputError(f"{weights} has {len(state)} entries; {type(model).__name__} has {len(names)}.")
@@ -56,7 +70,7 @@ def read_weights(path: str | Path) -> dict[str, Any]:
     """Read a state dict without executing code from the file.
 
     Raises:
-        InputError: If the file is absent, damaged, or a pickle that holds more than tensors.
+        InputError: If the file is absent, damaged, no state dict, or a pickle that holds more than tensors.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -65,17 +79,37 @@ def read_weights(path: str | Path) -> dict[str, Any]:
             "give its path."
         )
     try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-        return cast(dict[str, Any], torch.load(path, map_location="cpu", weights_only=True))
-    except pickle.UnpicklingError as error:
+        content = _read(path)
+    except Exception as error:  # a damaged file raises almost anything
+        raise InputError(f"{path} {_reason(str(error))}") from error
+    return _named(content, path)
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _named(content: Any, source: object) -> dict[str, Any]:
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
         raise InputError(
-            f"{path} holds more than tensors and is not loaded, as that could run code: {error}. "
-            "Save model.state_dict() again where you trust the file, best as .safetensors."
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as weights: {error}. Download it again.") from error
+            f"{source} is a {type(content).__name__}; expected tensors by name, as in model.state_dict()."
+        )
+    return content
+
+
+def _reason(error: str) -> str:
+    """Say why torch did not load a file, without its advice to load it all the same."""
+    if "weights_only" not in error:
+        return f"cannot be read as weights: {error}. Download it again."
+    asked = re.search(r"GLOBAL (\S+)", error)
+    detail = f": {asked[1]}" if asked else ", or is damaged"
+    return (
+        f"holds more than tensors{detail}. It is not loaded, as that could run code. Save model.state_dict() "
+        "again where you trust the file, best as .safetensors."
+    )
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
@@ -115,22 +149,33 @@ def load_self_describing(path: str | Path) -> nn.Module:
     """Build the network that a file written by `save_self_describing` describes, and load it.
 
     Raises:
-        InputError: If the file does not describe its network or names a class outside `BUILDERS`.
+        InputError: If the file does not describe its network, or names for it anything but a network of
+            `BUILDERS`, or arguments that this one does not take.
     """
-    state, spec = read_weights(path), _network_spec(Path(path))
-    model = _build(spec, path)
+    state = read_weights(path)
+    try:
+        spec = _network_spec(Path(path))
+        model = _build(spec, path)
+        normalisation = (spec["mean"], spec["std"]) if "mean" in spec else None
+    except InputError:
+        raise
+    except Exception as error:  # of any network, given any arguments
+        raise InputError(
+            f"{path} describes a network that cannot be built: {error!r}. Download it again, or name the "
+            "network yourself, by dds.models.pretrained."
+        ) from error
     load_strictly(model, state, path)
-    if "mean" in spec:
-        cast(Any, model).normalisation = (spec["mean"], spec["std"])
+    if normalisation:
+        cast(Any, model).normalisation = normalisation
     return model
 
 
-def _network_spec(path: Path) -> dict[str, Any]:
+def _network_spec(path: Path) -> Any:
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
         if "network" in metadata:
-            return cast(dict[str, Any], json.loads(metadata["network"]))
+            return json.loads(metadata["network"])
     raise InputError(
         f"{path} does not say which network it belongs to. Name it: "
         "{class_path: dds.models.pretrained, init_args: {model: {class_path: ...}, weights: " + f"{path}}}}}"
@@ -138,13 +183,28 @@ def _network_spec(path: Path) -> dict[str, Any]:
 
 
 def _build(spec: Mapping[str, Any], path: str | Path) -> nn.Module:
-    module, _, name = spec["class_path"].rpartition(".")
-    if module.split(".")[0] not in BUILDERS:
+    build = _builder(spec["class_path"])
+    if build is None:
         raise InputError(
-            f"{path} names {spec['class_path']}; only classes of {', '.join(BUILDERS)} are built."
+            f"{path} names {spec['class_path']} as its network; only networks of {', '.join(BUILDERS)} are "
+            "built for a file. Name the network yourself, by dds.models.pretrained, where you trust the file."
         )
     arguments = {**spec.get("init_args", {}), **spec.get("dict_kwargs", {})}
     for key, value in arguments.items():
         if isinstance(value, Mapping) and "class_path" in value:
             arguments[key] = _build(value, path)
-    return cast(nn.Module, getattr(importlib.import_module(module), name)(**arguments))
+        arguments[key] = NO_WEIGHTS.get(key, arguments[key])  # the file holds them all, and fetches none
+    return build(**arguments)
+
+
+def _builder(class_path: str) -> Callable[..., nn.Module] | None:
+    """Return what a file names, if it is a network's class or a function whose annotation is one.
+
+    Nothing else is ever called: these packages also hold functions that fetch, unpack or write files.
+    """
+    module, _, name = class_path.rpartition(".")
+    if not f"{module}.".startswith(tuple(f"{package}." for package in BUILDERS)):
+        return None
+    found = getattr(importlib.import_module(module), name)
+    made = found if isclass(found) else signature(found).return_annotation
+    return found if isclass(made) and issubclass(made, nn.Module) else None
