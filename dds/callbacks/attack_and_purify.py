@@ -183,10 +183,11 @@ class AttackAndPurify(Callback):
             return self.controls[craft.attack](image, streams.child("control", craft.attack)), {}
         attack = self.attacks[craft.attack]
         known = streams.child("defence", draw) if craft.fixed_noise else None
+        own = cast(Batch, {**batch, "image": image.clone()})  # an attack may work in place
         float32 = torch.autocast(image.device.type, enabled=False)
         with torch.enable_grad(), float32, watch_gradients() as broken:
             seen = [self._seen_through(defence, known) for defence in craft.through or (None,)]
-            attacked = attack.craft(task, batch, seen, streams.child("attack", craft.attack)).detach()
+            attacked = attack.craft(task, own, seen, streams.child("attack", craft.attack)).detach()
         _check_budget(attacked, image, attack, craft.attack)
         return attacked, {BROKEN_GRADIENT: broken.among(batch["index"])}
 
