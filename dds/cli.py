@@ -22,6 +22,7 @@ from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.models.weights import NO_WEIGHTS, save_self_describing
+from dds.protocol import Plan
 from dds.results import (
     SCHEMA,
     ResultsWriter,
@@ -34,6 +35,10 @@ from dds.results import (
     summarise,
     summary_table,
 )
+from dds.results.division import matching
+from dds.results.job import Job
+from dds.results.stopping import Stopped, stoppable
+from dds.results.whole_file import writing
 from dds.tasks import BaseTask
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # its advertisements
@@ -125,30 +130,36 @@ def _parser(description: str) -> ArgumentParser:
 @_plainly
 def evaluate(arguments: Arguments) -> None:
     """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`."""
-    parser = _evaluation_parser()
-    config = parser.parse_args(arguments)
-    config.experiment = config.experiment or _stem(config)
-    built = parser.instantiate(config)
-    console = Console()
-    if config.plan:
-        console.print(built.protocol.describe())
-        return
-    folder = _run_folder(config)
+    with stoppable():
+        parser = _evaluation_parser()
+        config = parser.parse_args(arguments)
+        config.experiment = config.experiment or _stem(config)
+        built = parser.instantiate(config)
+        if config.plan:
+            conditions = built.protocol.plan.conditions
+            chosen = matching([condition.key for condition in conditions], config.conditions)
+            built.protocol.plan = Plan.of(condition for condition in conditions if condition.key in chosen)
+            Console().print(built.protocol.describe())
+        else:
+            _run(parser, config, built)
+
+
+def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
+    """Do this job's part of a run; the job after which nothing is left finishes it."""
+    job = Job(built.task, built.data, built.protocol, config.share, config.conditions)
     facts = provenance({"task": built.task.model, "purifier": built.protocol.purifier})
-    text = _with_header(parser.dump(config, skip_none=False), facts)
-    if config.resume:
-        folder.check_same_work(text)
-        built.data.finished = folder.finished_images()
-    if len(built.data.test_dataset()):  # complains about data now, not after the work has begun
-        writer = ResultsWriter(folder, text, config.resume)
-        trainer = _evaluation_trainer(built, writer)
-        if trainer.is_global_zero:
-            console.print(built.protocol.describe())
-        trainer.test(built.task, built.data, verbose=False)
-        if not trainer.is_global_zero:
-            return
-        folder = writer.folder
-    _finish(config, built, folder, facts, console)
+    header = {**facts, "data": {"images": len(job.grid.images)}}
+    text = _with_header(parser.dump(_of_all_jobs(config), skip_none=False), header)
+    writer = ResultsWriter(_run_folder(config), text, _may_go_on(config))
+    trainer = _evaluation_trainer(built, writer)
+    try:
+        job.measure(trainer, writer)
+        if trainer.is_global_zero and job.merge(writer.folder):
+            _finish(config, built, writer.folder, facts, Console())
+    except Stopped as stopped:
+        again = "" if writer.go_on and config.name else f" and --resume --name={writer.folder.path.name}"
+        stopped.add_note(f"What was measured is kept; go on by the same command{again}.")
+        raise
 
 
 def _evaluation_parser() -> ArgumentParser:
@@ -167,7 +178,17 @@ def _evaluation_parser() -> ArgumentParser:
         type=str | None,
         help="Name of the run; default: the time, or with --resume the newest.",
     )
-    add("--resume", action="store_true", help="Go on with an interrupted run; what it measured is kept.")
+    add(
+        "--resume",
+        action="store_true",
+        help="Go on with an interrupted run, keep what it measured; with --name, start it if there is none.",
+    )
+    add("--share", type=str | None, help="Measure one of several shares of the run's images, e.g. 2/5.")
+    add(
+        "--conditions",
+        type=str | None,
+        help="Measure only some of the run's conditions, e.g. 'clean/*,pgd/*'; other jobs add the others.",
+    )
     add("--logger", type=bool, default=True, help="Log to Weights & Biases (offline without a key).")
     add("--project", default="dds", help="Weights & Biases project.")
     add("--plan", action="store_true", help="Show the conditions and their cost, and stop.")
@@ -176,6 +197,8 @@ def _evaluation_parser() -> ArgumentParser:
 
 def _run_folder(config: Namespace) -> RunFolder:
     experiment = config.runs / config.experiment
+    if (config.share or config.conditions) and not config.name:
+        raise InputError("--share and --conditions need --name: of the run that all jobs add to.")
     if config.name or not config.resume:
         return RunFolder(experiment / (config.name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
     runs = sorted(experiment.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
@@ -184,9 +207,22 @@ def _run_folder(config: Namespace) -> RunFolder:
     return RunFolder(runs[-1].parent)
 
 
+def _may_go_on(config: Namespace) -> bool:
+    """Tell whether there may be a run of this name already; a part of one joins the others."""
+    return bool(config.resume or config.share or config.conditions)
+
+
+def _of_all_jobs(config: Namespace) -> Namespace:
+    """Leave out what concerns but one job of a run."""
+    shared = config.clone()
+    shared.resume, shared.share, shared.conditions = False, None, None
+    return shared
+
+
 def _evaluation_trainer(built: Namespace, writer: ResultsWriter) -> Trainer:
     callbacks = [*(built.trainer.callbacks or []), built.protocol, writer, NetworkProgress(built.protocol)]
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet["default_root_dir"] = writer.folder.path  # under SLURM it looks for checkpoints to load there
     return Trainer(**{**built.trainer.as_dict(), **quiet, "callbacks": callbacks})
 
 
@@ -195,7 +231,6 @@ def _finish(
 ) -> None:
     """Turn what was measured into everything that people read."""
     conditions, task, seed = built.protocol.plan.conditions, built.task, built.protocol.seed
-    folder.merge([condition.key for condition in conditions])
     samples, votes = folder.read_tables()
     summary = {
         "schema": SCHEMA,
@@ -209,7 +244,8 @@ def _finish(
         "conditions": summarise(type(task), conditions, samples, votes, seed),
     }
     folder.write_summary(summary)
-    figures = draw_figures(summary, folder.examples, folder.figures)
+    with writing(folder.figures):
+        figures = draw_figures(summary, folder.examples, folder.figures)
     console.print(summary_table(summary, task.utility))
     for kind, lines in (("Note", notes(summary)), ("Sanity", findings(summary))):
         for line in lines:

@@ -1,3 +1,4 @@
+import math
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -19,6 +20,7 @@ class NetworkProgress(Callback):
     def __init__(self, protocol: AttackAndPurify) -> None:
         self.protocol = protocol
         self._hooks: list[RemovableHandle] = []
+        self._images = math.inf  # until the first batch there are but rehearsals, which do not count
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the bar on the first process."""
@@ -34,8 +36,8 @@ class NetworkProgress(Callback):
         )
         self._bar = Progress(*columns)
         cost = self.protocol.cost
-        images = len(cast(Any, trainer.test_dataloaders).sampler)  # of this process
-        total = images * (cost.task.forward + cost.purifier.forward)
+        batches = len(cast(Any, trainer.test_dataloaders))  # of this process
+        total = batches * (cost.task.forward + cost.purifier.forward)
         self._task = self._bar.add_task("", total=None if self.protocol.is_open else total)
         purifiers = [part for purifier in self.protocol.defences.purifiers for part in purifier.modules()]
         networks = [part.model for part in purifiers if isinstance(part, Purifier) and hasattr(part, "model")]
@@ -43,8 +45,20 @@ class NetworkProgress(Callback):
             self._hooks.append(cast(nn.Module, network).register_forward_hook(self._advance))
         self._bar.start()
 
+    def on_test_batch_start(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Note how many images a batch has."""
+        self._images = len(batch["image"])
+
     def _advance(self, network: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        self._bar.update(self._task, advance=len(inputs[0]), description=self.protocol.at_work)
+        advance = len(inputs[0]) / self._images
+        self._bar.update(self._task, advance=advance, description=self.protocol.at_work)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the bar away, also after an error."""

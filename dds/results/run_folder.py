@@ -1,21 +1,35 @@
 import json
-import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from numpy.typing import NDArray
 
 from dds.errors import InputError
-from dds.results.samples import merge_parts, write_parquet
+from dds.results.examples import Examples, read_examples, write_examples
+from dds.results.grid import Cells, Grid, Piece
+from dds.results.samples import merge_rows, read_rows, write_parquet
+from dds.results.whole_file import PARTIAL, whole_file, writing
+
+PATIENCE = 90.0
+"""Seconds until a file of another machine is given up; network file systems show it up to 60 seconds late."""
+
+_FACTS = ("# data:", "# weights:")
+"""Lines of `config.yaml` that tell what the configuration met: as decisive as itself."""
 
 
 class RunFolder:
     """`runs/<experiment>/<name>/`: where everything that a run leaves is written.
+
+    Any number of processes on any number of machines add parts, each a file of its own; the first process of
+    a job that finds everything measured merges them. Nothing is locked.
 
     Args:
         path: The folder.
@@ -32,28 +46,34 @@ class RunFolder:
         self.examples = path / "examples.npz"
         self._made = False
 
-    def create(self) -> None:
-        """Make the folder.
+    # The start
+
+    def prepare(self, config: str, go_on: bool = False) -> None:
+        """Make the folder, or have it ready to go on with.
+
+        Args:
+            config: The complete configuration.
+            go_on: Whether there may be a run of the same configuration in it.
 
         Raises:
-            InputError: If it holds a run already, or cannot be written.
+            InputError: If something else is in it, or it cannot be written.
         """
-        try:
+        with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            if any(self.path.iterdir()):
+            if any(self.path.iterdir()) and not (go_on and self._is_run()):
                 raise InputError(
                     f"{self.path} is not empty. Give another --name, or go on with that run by --resume."
                 )
-            self.parts.mkdir()
-            self.figures.mkdir()
-            self._made = True
-        except OSError as error:
-            raise InputError(
-                f"the run folder {self.path} cannot be written: {error}. Name a writable place with --runs."
-            ) from error
+            self._made = not go_on
+            self.parts.mkdir(exist_ok=True)
+            self.figures.mkdir(exist_ok=True)
+        if not self.config.is_file():
+            self.write_text(self.config, config)
+        if self.config.read_text() != config:  # two jobs may just have begun
+            self.check_same_work(config)
 
     def check_same_work(self, config: str) -> None:
-        """Refuse to go on with a run of another task, data set or protocol.
+        """Refuse to go on with a run of another task, data set or protocol, or of other weights.
 
         Args:
             config: The configuration now, as in `config.yaml`.
@@ -62,50 +82,93 @@ class RunFolder:
             InputError: Showing the difference.
         """
         if not self.config.is_file():
-            raise InputError(
-                f"{self.path} holds no run to go on with. Leave --resume out, or give its --name."
-            )
+            return
         before, now = (_work(text).splitlines() for text in (self.config.read_text(), config))
         if before != now:
             changes = "\n".join(unified_diff(before, now, "before", "now", n=1, lineterm=""))
             raise InputError(f"{self.path} was started with another configuration:\n{changes}")
 
-    def finished_images(self) -> set[int]:
-        """Return the indices of the images that are measured under every condition."""
-        if self.samples.is_file():
-            return set(pq.read_table(self.samples, columns=["index"])["index"].to_pylist())
-        parts = (pq.read_table(part, columns=["index"]) for part in self.parts.glob("*.parquet"))
-        return {index for part in parts for index in part["index"].to_pylist()}
+    def wait_until_seen(self) -> None:
+        """Wait until this machine sees what the first process made.
+
+        Raises:
+            InputError: If it never does.
+        """
+        if not _in_time(lambda: self.config.is_file() and self.parts.is_dir()):
+            raise InputError(
+                f"{self.path} is not seen by every process; name a folder that all machines share by --runs."
+            )
 
     def discard_if_unused(self) -> None:
         """Remove the folder if this run made it and measured nothing."""
         if self._made and self.parts.is_dir() and not any(self.parts.iterdir()):
             shutil.rmtree(self.path)
 
-    def merge(self, conditions: list[str]) -> None:
-        """Turn the parts that all processes wrote into `votes.parquet` and, last, `samples.parquet`."""
-        if not self.samples.is_file():
-            samples, votes = merge_parts(sorted(self.parts.glob("*.parquet")), conditions)
+    # What is measured
+
+    def read(self, grid: Grid) -> pa.Table:
+        """Read all rows: of the merged tables if they are complete, else of the parts; see `read_rows`.
+
+        The parts are read first: another job may be merging, which removes them when the tables are there.
+        """
+        parts = read_rows(sorted(self.parts.glob("*.parquet")))
+        merged = read_rows([self.samples, self.votes])
+        return parts if grid.missing(merged).any() else merged
+
+    def pieces(self, grid: Grid, own: Cells) -> list[Piece]:
+        """List what is yet to be measured of some cells, `[C, I]`."""
+        missing = grid.missing(self.read(grid))
+        lost = self._lost_examples(grid, own[:, 0] & ~missing[:, 0])
+        return grid.pieces(missing & own) + ([grid.piece(lost, grid.images[:1], rows=False)] if lost else [])
+
+    def collect(self, grid: Grid, own: Cells) -> pa.Table:
+        """Read all rows, once those are seen that the processes of this job have written.
+
+        Args:
+            grid: All there is to measure.
+            own: `[C, I]`, the cells of this job.
+
+        Raises:
+            InputError: Naming what is missing of them.
+        """
+        until = time.monotonic() + PATIENCE
+        while (lacking := grid.missing(rows := self.read(grid)) & own).any():
+            if time.monotonic() > until:
+                raise InputError(
+                    f"{self.parts} lacks {grid.describe(lacking)}, although all processes have ended. Do all "
+                    "machines share this folder? --resume measures what is missing."
+                )
+            time.sleep(1)
+        return rows
+
+    def left(self, grid: Grid, rows: pa.Table) -> Cells:
+        """Find the cells that other jobs have yet to measure, or to show examples of; `[C, I]`."""
+        left = grid.missing(rows)
+        left[self._lost_examples(grid, ~left[:, 0]), 0] = True
+        return left
+
+    def merge(self, grid: Grid, rows: pa.Table) -> None:
+        """Turn the parts of all processes, which are complete, into the tables and `examples.npz`."""
+        if any(self.parts.glob("*")):
+            samples, votes = merge_rows(rows, grid.keys)
             if votes is not None:
                 write_parquet(votes, self.votes)
             write_parquet(samples, self.samples)
+            write_examples(self._read_examples(), self.examples)
         shutil.rmtree(self.parts, ignore_errors=True)
+        for leftover in self.path.glob(f"*{PARTIAL}"):
+            leftover.unlink(missing_ok=True)
 
-    def read_tables(self) -> tuple[Any, Any]:
+    # Its files
+
+    def read_tables(self) -> tuple[pa.Table, pa.Table | None]:
         """Return the samples and the votes (None where there are none)."""
         return pq.read_table(self.samples), pq.read_table(self.votes) if self.votes.exists() else None
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a file so that one of this name is always whole."""
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(text)
-        partial.replace(path)
-
-    def write_examples(self, examples: Mapping[str, Any]) -> None:
-        """Write `examples.npz`."""
-        partial = self.examples.with_suffix(".partial.npz")
-        np.savez_compressed(partial, **examples)
-        partial.replace(self.examples)
+        with whole_file(path) as file:
+            file.write(text.encode())
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json`."""
@@ -115,10 +178,34 @@ class RunFolder:
         """Read `summary.json`."""
         return json.loads(self.summary.read_text())  # type: ignore[no-any-return]
 
+    def _is_run(self) -> bool:
+        """Tell whether the folder holds a run, or what is left of one that was killed at its very start."""
+        begun = (path.is_dir() or path.suffix == PARTIAL for path in self.path.rglob("*"))
+        return self.config.is_file() or all(begun)
+
+    def _lost_examples(self, grid: Grid, among: NDArray[np.bool_]) -> list[int]:
+        """Find the places of conditions whose examples are not there or broken, among `[C]`."""
+        found = self._read_examples()
+        return [int(place) for place in np.flatnonzero(among) if f"shown:{grid.keys[place]}" not in found]
+
+    def _read_examples(self) -> Examples:
+        return read_examples([self.examples, *sorted(self.parts.glob("*.npz"))])
+
 
 def _work(config: str) -> str:
     """Return what of a configuration decides the results."""
     settings = yaml.safe_load(config)
     for harmless in ("batch_size", "num_workers"):
         settings["data"]["init_args"].pop(harmless, None)
-    return yaml.safe_dump({part: settings[part] for part in ("task", "data", "protocol")})
+    facts = [line for line in config.splitlines() if line.startswith(_FACTS)]
+    work = {part: settings[part] for part in ("task", "data", "protocol")}
+    return "\n".join([*facts, yaml.safe_dump(work)])
+
+
+def _in_time(is_so: Callable[[], bool]) -> bool:
+    until = time.monotonic() + PATIENCE
+    while not is_so():
+        if time.monotonic() > until:
+            return False
+        time.sleep(1)
+    return True

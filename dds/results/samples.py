@@ -1,19 +1,30 @@
 """The table of everything measured: a row for each image x condition x draw."""
 
-import os
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dds.batch import Record
+from dds.results.whole_file import whole_file
 
 COMBINED = -1
 """The draw of rows that hold the combined decision, until they get a table of their own."""
+
+_NO_ROWS = pa.table(
+    {
+        "index": pa.array([], pa.int64()),
+        "condition": pa.array([], pa.string()),
+        "draw": pa.array([], pa.int32()),
+        "part": pa.array([], pa.string()),
+    }
+)
 
 
 def records_to_table(records: Sequence[Record], index: Tensor) -> pa.Table:
@@ -47,28 +58,52 @@ def _table(record: Record, condition: str, index: Tensor) -> pa.Table:
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a table so that a file of this name is always whole."""
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    pq.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with whole_file(path) as file:
+        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
 
-def merge_parts(parts: Sequence[Path], conditions: Sequence[str]) -> tuple[pa.Table, pa.Table | None]:
-    """Join the parts of all processes and sort them by condition, image and draw.
+def read_rows(paths: Iterable[Path]) -> pa.Table:
+    """Read what `write_parquet` wrote, and only that: files that are not there or broken count for nothing.
+
+    Returns:
+        All rows, with the name of their file as `part`; `draw` is `COMBINED` where there is none.
+    """
+    tables = [
+        table.append_column("part", pa.array([path.name] * len(table), pa.string()))
+        for path in paths
+        if (table := _read_whole(path)) is not None
+    ]
+    rows = pa.concat_tables([_NO_ROWS, *tables], promote_options="default")
+    return rows.set_column(2, _NO_ROWS.schema.field("draw"), rows["draw"].fill_null(COMBINED))
+
+
+def _read_whole(path: Path) -> pa.Table | None:
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True).read()
+    except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):  # None: of pyarrow itself
+            raise
+        return None
+
+
+def merge_rows(rows: pa.Table, conditions: Sequence[str]) -> tuple[pa.Table, pa.Table | None]:
+    """Sort rows by condition, image and draw, and set the combined decisions apart.
 
     Args:
-        parts: Files written from `records_to_table`.
+        rows: As `read_rows` returns them.
         conditions: Keys in the order of the result.
 
     Returns:
         The samples, and the combined decisions over all draws (None where nothing was drawn twice).
+        Statistics are in alphabetical order, so that it does not show who measured what.
     """
-    table = pa.concat_tables([pq.read_table(part) for part in parts], promote_options="default")
-    order = {key: rank for rank, key in enumerate(conditions)}
-    rank = pa.array([order[key] for key in table["condition"].to_pylist()])
+    rank = pc.index_in(rows["condition"], value_set=pa.array(conditions, pa.string()))
     keys = [("rank", "ascending"), ("index", "ascending"), ("draw", "ascending")]
-    table = table.append_column("rank", rank).sort_by(keys).drop_columns("rank")
-    combined = pa.compute.equal(table["draw"], COMBINED)
-    samples, votes = table.filter(pa.compute.invert(combined)), table.filter(combined)
+    rows = rows.append_column("rank", rank).sort_by(keys)
+    statistics = sorted(set(rows.column_names) - {*_NO_ROWS.column_names, "rank"})
+    rows = rows.select(["index", "condition", "draw", *statistics])
+    combined = pc.equal(rows["draw"], COMBINED)
+    samples, votes = rows.filter(pc.invert(combined)), rows.filter(combined)
     if not len(votes):
         return samples, None
     single = [name for name in votes.column_names if votes[name].null_count]  # what only single draws have

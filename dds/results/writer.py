@@ -1,13 +1,18 @@
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
 
-from dds.batch import EXAMPLES, Record
+from dds.batch import Record
+from dds.errors import InputError
+from dds.results.examples import examples_of, write_examples
+from dds.results.grid import Piece
 from dds.results.run_folder import RunFolder
 from dds.results.samples import records_to_table, write_parquet
+from dds.results.stopping import end_other_processes, listen
 from dds.tasks import BaseTask
 
 
@@ -19,19 +24,38 @@ class ResultsWriter(Callback):
     Args:
         folder: Where the run's files go.
         config: The complete configuration, written before the work starts.
-        resume: Whether the folder is that of an interrupted run, to go on with.
+        go_on: Whether there may be a run of the same configuration in the folder.
+
+    Attributes:
+        piece: What is kept of what comes; None: all.
     """
 
-    def __init__(self, folder: RunFolder, config: str, resume: bool = False) -> None:
-        self.folder, self.config, self.resume = folder, config, resume
+    def __init__(self, folder: RunFolder, config: str, go_on: bool = False) -> None:
+        self.folder, self.config, self.go_on = folder, config, go_on
+        self.piece: Piece | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Agree on one folder and make it, before any work."""
-        self.folder = RunFolder(Path(trainer.strategy.broadcast(str(self.folder.path))))
-        if trainer.is_global_zero and not self.resume:
-            self.folder.create()
-            self.folder.write_text(self.folder.config, self.config)
+        """Agree on one folder and make it, before any work.
+
+        Raises:
+            InputError: If the processes are not about the same, or do not see the same folder.
+        """
+        path, *first = trainer.strategy.broadcast((str(self.folder.path), self.config, self.piece))
+        if first != [self.config, self.piece]:
+            raise InputError(
+                f"process {trainer.global_rank} has other settings, networks, data or results before it than "
+                "process 0; expected the same files on all machines. If one of them has just been written, "
+                "wait a minute and start again with --resume."
+            )
+        self.folder = RunFolder(Path(path))
+        if trainer.is_global_zero:
+            self.folder.prepare(self.config, self.go_on)
         trainer.strategy.barrier()
+        self.folder.wait_until_seen()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals back from Lightning."""
+        listen()
 
     def on_test_batch_end(
         self,
@@ -42,15 +66,27 @@ class ResultsWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write the batch's rows, and from the first batch the examples for the figures."""
+        """Write the batch's rows, and before those of the first image its examples for the figures."""
         records = cast(list[Record], outputs["records"])
-        part = self.folder.parts / f"{batch['index'][0]:09d}.parquet"  # no other part has this image
-        write_parquet(records_to_table(records, batch["index"][: batch.get("real")]), part)
-        if trainer.is_global_zero and not self.folder.examples.exists():
-            self.folder.write_examples(_examples(cast(BaseTask, pl_module), records, batch))
+        everything = records_to_table(records, batch["index"][: batch.get("real")])
+        if trainer.is_global_zero and batch_idx == 0 and (self.piece is None or self.piece.examples):
+            examples = examples_of(cast(BaseTask, pl_module), records, batch)
+            write_examples(examples, self.folder.parts / f"{_name(everything)}.npz")
+        if len(rows := self._kept(everything)):
+            write_parquet(rows, self.folder.parts / f"{_name(rows)}.parquet")
+
+    def _kept(self, rows: pa.Table) -> pa.Table:
+        """Leave out what is computed by the way: clean images for comparison, images to occupy a process."""
+        if self.piece is None:
+            return rows
+        keys = [condition.key for condition in self.piece.conditions if self.piece.rows]
+        of_condition = pc.is_in(rows["condition"], pa.array(keys, pa.string()))
+        of_image = pc.is_in(rows["index"], pa.array(self.piece.images, pa.int64()))
+        return rows.filter(pc.and_(of_condition, of_image))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Leave no folder behind when nothing was measured."""
+        """Leave no process and, when nothing was measured, no folder behind."""
+        end_other_processes(trainer)
         if trainer.is_global_zero:
             self.folder.discard_if_unused()
 
@@ -59,20 +95,7 @@ class ResultsWriter(Callback):
         trainer.strategy.barrier()
 
 
-def _examples(task: BaseTask, records: list[Record], batch: Any) -> dict[str, Any]:
-    """Return, for the first draw of each condition, what a figure needs: `<what>:<condition>`."""
-    shown = min(EXAMPLES, batch.get("real", EXAMPLES))
-    first: Any = {key: value[:shown].cpu() for key, value in batch.items() if isinstance(value, Tensor)}
-    examples: dict[str, Any] = {"original": _to_uint8(first["image"])}
-    for record in records:
-        if record.draw == 0:
-            shown = record.examples
-            for key in record.conditions:
-                examples[f"attacked:{key}"] = _to_uint8(shown["attacked"])
-                examples[f"shown:{key}"] = _to_uint8(shown["shown"])
-                examples[f"decision:{key}"] = np.array(task.render(shown["decision"], first))
-    return examples
-
-
-def _to_uint8(image: Any) -> Any:
-    return (image.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()  # (n, H, W, 3)
+def _name(rows: pa.Table) -> str:
+    """Name a part after its first image and its conditions: no other part has both."""
+    keys = "\n".join(rows["condition"].unique().to_pylist())
+    return f"{rows['index'][0].as_py():09d}-{blake2b(keys.encode(), digest_size=4).hexdigest()}"

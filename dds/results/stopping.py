@@ -1,0 +1,80 @@
+"""An orderly end when somebody asks for it: Ctrl-C, `kill`, a cluster that needs the machine."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+_stoppable: list[int] = []  # the process that is
+
+
+class Stopped(BaseException):
+    """A signal asked this process to end; no error, so that nothing but the command line catches it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """End the process by `Stopped` when a signal comes, and say so: exit status 128 + signal (143, 130).
+
+    The work at hand is dropped at once: it may take longer than the seconds that clusters grant. Processes
+    other than the first leave the word to it and end with 0, else Lightning's watchdog kills the first one.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    _stoppable.append(os.getpid())
+    listen()
+    try:
+        yield
+    except Stopped as stopped:
+        if getattr(rank_zero_only, "rank", 0):
+            sys.exit(0)
+        print(f"Stopped by {stopped.signal.name}.", *getattr(stopped, "__notes__", []), file=sys.stderr)
+        sys.exit(128 + stopped.signal)
+    finally:
+        for number in _audible():
+            signal.signal(number, before[number])
+        _stoppable.clear()
+
+
+def listen() -> None:
+    """Where this process is stoppable, see to it, again after Lightning has put its own handlers in front.
+
+    Those would finish the batch and end with status 0, wait for the other processes within the handler, and
+    on SIGUSR1 under SLURM write a checkpoint.
+    """
+    if _stoppable:
+        for number in _audible():
+            signal.signal(number, _stop)
+
+
+def end_other_processes(trainer: Trainer) -> None:
+    """End the processes that Lightning started from this one; they hold nothing that is not written."""
+    launcher: Any = trainer.strategy.launcher
+    if launcher is not None:
+        launcher.kill(signal.SIGKILL)
+        launcher.procs.clear()  # Lightning's watchdog ends this process, too, when it finds them dead
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    if os.getpid() not in _stoppable:  # a copy that reads images and knows what to do
+        raise KeyboardInterrupt
+    raise Stopped(number)
+
+
+def _audible() -> list[signal.Signals]:
+    """Return the signals to listen to: none in a thread, and not what the caller has this process ignore."""
+    if threading.current_thread() is not threading.main_thread():
+        return []
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]

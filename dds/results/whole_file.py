@@ -1,0 +1,58 @@
+"""Files that are whole or not there, whatever happens while they are written."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+from dds.errors import InputError
+
+PARTIAL = ".partial"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that gets its name once all of it is on the disk.
+
+    A killed process leaves at most a `*.partial`, which nothing reads. The content reaches the disk before
+    the name does (5 ms a file on a local disk), so a power cut leaves no empty file of this name either. Any
+    number of processes and machines may write the same file: the last one's stays.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: If it cannot be written, for example because the disk is full.
+    """
+    partial = path.with_name(f"{path.name}.{uuid4().hex}{PARTIAL}")
+    try:
+        with writing(path):
+            with partial.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say what to do where the disk does not take what a run leaves.
+
+    Args:
+        path: What is being written.
+
+    Raises:
+        InputError: In the place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written: {error.strerror or error}. Make room there, or name a writable place "
+            "with --runs; what was measured is kept, and --resume goes on with it."
+        ) from error
