@@ -123,7 +123,18 @@ def test_summary_has_the_promised_form(in_folder):
     assert (summary["schema"], summary["task"], summary["images"]) == (1, "Classification", 3)
     assert len(summary["weights"]["purifier"]) == 64
     first, *_, last = summary["conditions"]
-    fields = {"key", "attack", "attacker_sees", "defence", "t", "sigma", "draws", "metrics", "utility_drop"}
+    fields = {
+        "key",
+        "attack",
+        "attacker_sees",
+        "defence",
+        "t",
+        "sigma",
+        "draws",
+        "straight_through",
+        "metrics",
+    }
+    fields |= {"utility_drop"}
     assert first.keys() == last.keys() == fields
     assert (first["t"], first["sigma"], first["draws"]) == (None, None, 1)
     assert (last["t"], last["draws"]) == (145, 2)

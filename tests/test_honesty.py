@@ -64,6 +64,7 @@ from dds.purifiers import (
 )
 from dds.results import ResultsWriter, RunFolder, log_to_wandb, summarise, summary_table
 from dds.results.figures import utility_curve
+from dds.results.grid import Grid
 from dds.tasks import Classification, DepthEstimation, ImageRetrieval, SemanticSegmentation
 
 
@@ -120,9 +121,11 @@ def protocol(**options):
 def evaluate(folder, callback, data=None, task=None):
     """Run an evaluation; return the tables it leaves, and the conditions of the summary by key."""
     task, writer = task or Classification(TinyClassifier()), ResultsWriter(RunFolder(folder), "{}")
-    trainer(callback, writer).test(task, data or Images(), verbose=False)
-    conditions = callback.plan.conditions
-    writer.folder.merge([condition.key for condition in conditions])
+    data, conditions = data or Images(), callback.plan.conditions
+    trainer(callback, writer).test(task, data, verbose=False)
+    grid = Grid(conditions, data.test_dataset().indices)
+    every = np.ones((len(conditions), len(grid.images)), dtype=bool)
+    writer.folder.merge(grid, writer.folder.collect(grid, every))
     samples, votes = writer.folder.read_tables()
     entries = summarise(type(task), conditions, samples, votes)
     frames = [None if table is None else table.to_pandas() for table in (samples, votes)]

@@ -82,6 +82,7 @@ def evaluate(folder, options, at, send):
             if path.is_relative_to(folder) and not reading:
                 happens(kind_of(path, event, folder))
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are told to ignore it
     sys.addaudithook(watch)
     cli.BaseTask.forward = with_event(cli.BaseTask.forward, happens)
     cli.evaluate(options)
