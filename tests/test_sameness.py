@@ -1,5 +1,6 @@
 """The same numbers for any batch size, order and choice of conditions; for processes see test_cli."""
 
+import pandas as pd
 import pytest
 import torch
 from callbacks.test_attack_and_purify import Arrays, protocol, run
@@ -26,6 +27,19 @@ def test_batch_sizes_in_double_precision(tmp_path, task):
     )
     assert_same_samples(one, two, atol=1e-4)
     assert_same_samples(one, most, atol=1e-4)
+
+
+def test_networks_of_16_bits_are_measured_in_32(tmp_path):
+    samples = {}
+    for precision in ("32-true", "bf16-mixed"):
+        options = [*SMALL, f"--trainer.precision={precision}"]
+        folder = run_evaluate(tmp_path, "cls_scenes.yaml", *options, name=precision)
+        samples[precision] = pd.read_parquet(folder / "samples.parquet")
+    exact, rounded = (table[table.condition == "clean/-/t0"] for table in samples.values())
+    assert (rounded.ssim == 1).all()
+    assert (rounded.feature_cosine - 1).abs().max() < 1e-5
+    assert rounded.loss.to_numpy() == pytest.approx(exact.loss.to_numpy(), rel=0.1, abs=0.05)
+    assert rounded.loss.to_numpy() != pytest.approx(exact.loss.to_numpy(), rel=1e-6)
 
 
 GRID = {

@@ -189,23 +189,31 @@ class BaseTask(LightningModule, ABC):
         return {"records": records}
 
     def _measure(self, view: View, batch: Batch) -> Iterator[Record]:
-        original, decisions = batch["image"], []
-        moved = perturbation(view.attacked, original) | view.marks
+        decisions = []
+        moved = perturbation(view.attacked, batch["image"]) | view.marks
         for draw, shown in enumerate(view.draws, view.first_draw):
             output, features = self.look(shown)
             self.check_targets(output, batch)
-            decision = self.decide(output)
-            statistics = self.statistics(decision, batch) | moved | fidelity(shown, original)
-            if features is not None:
-                clean = batch.setdefault("features", features)  # the first view is the clean image
-                statistics["feature_cosine"] = (features * clean).sum(1)
-            statistics |= self.losses(output, batch)
+            with torch.autocast(shown.device.type, enabled=False):  # networks may save bits, not the measure
+                output, shown = output.to(batch["image"]), shown.to(batch["image"])
+                decision = self.decide(output)
+                statistics = self._statistics(decision, output, features, shown, batch) | moved
             images = {"attacked": view.attacked, "shown": shown, "decision": decision}
             yield self._record(view, draw, statistics, images, batch)
             decisions.append(decision)
         if len(decisions) > 1:
             combined = self.combine(torch.stack(decisions))
             yield self._record(view, None, self.statistics(combined, batch), {}, batch)
+
+    def _statistics(
+        self, decision: Tensor, output: Tensor, features: Tensor | None, shown: Tensor, batch: Batch
+    ) -> Statistics:
+        statistics = self.statistics(decision, batch) | fidelity(shown, batch["image"])
+        if features is not None:
+            features = features.to(shown)
+            clean = batch.setdefault("features", features)  # the first view is the clean image
+            statistics["feature_cosine"] = F.cosine_similarity(features, clean)
+        return statistics | self.losses(output, batch)
 
     @staticmethod
     def _record(
