@@ -1,0 +1,115 @@
+"""Every benchmark runs on something tiny and prints its table; how fast anything was is never judged."""
+
+import importlib
+import sys
+from argparse import Namespace
+
+import pytest
+import torch
+from conftest import TinyClassifier, TinyNoiseNetwork
+from torch import nn
+
+from benchmarks.linear import fit
+from benchmarks.long_run import slope
+from benchmarks.paired import Spread, interleave, ratio
+from benchmarks.workload import count, recorded, replay
+from dds.purifiers import DiffusionDenoiser
+from dds.tasks import Classification
+
+
+def tiny_task(name):
+    return Classification(nn.Sequential(TinyClassifier(), nn.Linear(4, 10))).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def rows(capsys, monkeypatch):
+    """Run a benchmark with tiny networks and return what it printed, a list of cells a line."""
+
+    def run(name, *options):
+        module = importlib.import_module(f"benchmarks.{name}")
+        monkeypatch.setattr(module, "make_task", tiny_task, raising=False)
+        monkeypatch.setattr(
+            module, "make_purifier", lambda: DiffusionDenoiser(TinyNoiseNetwork()), raising=False
+        )
+        module.main(["--size=16", "--rounds=1", *options])
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+        return [line.strip("| ").split(" | ") for line in lines if "---" not in line]
+
+    return run
+
+
+def test_works_take_turns():
+    done = []
+    works = {name: lambda name=name: done.append(name) for name in "AB"}
+    seconds = interleave(works, Namespace(rounds=2, clock="wall"))
+    assert "".join(done) == "AB" + "ABAB"  # once to warm up
+    assert {name: len(each) for name, each in seconds.items()} == {"A": 2, "B": 2}
+
+
+def test_ratios_are_taken_within_rounds():
+    seconds = {"A": [2.0, 30.0, 4.0], "B": [1.0, 10.0, 1.0]}
+    assert ratio(seconds, "A", "B") == Spread(2.5, 3.0, 3.5)
+
+
+def test_replay_makes_the_recorded_calls(images):
+    network = TinyClassifier().requires_grad_(False)
+    with recorded(network) as first:
+        network(images[:3].requires_grad_()).sum().backward()
+        with torch.no_grad():
+            network(images)
+    with recorded(network) as second:
+        replay(first)
+    for calls in (first, second):
+        assert [(len(call.inputs[0]), call.gradient) for call in calls] == [(3, True), (4, False)]
+        assert count(calls, images=2) == (3.5, 1.5)
+
+
+def test_harness_counts_what_the_networks_are_asked(rows):
+    table = rows("harness", "--batch=2", "--batches=1", "--steps=3")[1:]
+    # looks: clean, purified; clean, attacked; clean, attacked, purified, both; purified ones ask two networks
+    assert [line[2] for line in table] == ["3 + 0", "5 + 3", "15 + 9"]
+
+
+def test_attacks_agree_with_other_libraries(rows, monkeypatch):
+    pytest.importorskip("torchattacks")
+    monkeypatch.setitem(sys.modules, "foolbox", None)  # as if not installed
+    table = {tuple(line[:2]): line for line in rows("attacks", "--batch=2", "--steps=2")[1:]}
+    assert table["PGD", "dds"][4] == "2 + 2"
+    losses = {table["MI-FGSM", library][5] for library in ("dds", "torchattacks", "art")}
+    assert len(losses) == 1
+    assert table["PGD", "foolbox"][2] == "not installed"
+
+
+def test_shared_work_against_a_count_by_hand(rows):
+    table = rows("shared_work", "--batch=2", "--steps=1")[1:]
+    # alone: 6 clean cells and 3 x 3 x 6 attacked, each a step and a look; together: 6 crafts an attack
+    # (bare, five levels) and 16 looks (6 of the bare one, 5 of their own, 5 more at the third view's)
+    assert [line[1] for line in table[:4]] == [str(6 + 54 * 2), "54", str(5 + 3 * (5 + 6 + 15)), "33"]
+    assert [line[2] for line in table[:4]] == [str(6 + 3 * 22), "18", str(5 + 3 * (5 + 14)), "15"]
+
+
+def test_checkpointing_saves_memory(rows):
+    table = rows("memory", "--size=32", "--batch=4", "--steps=4", "--draws=2")
+    assert [line[0] for line in table] == ["batch", "4", "draws", "2"]
+    assert float(table[1][1]) > float(table[1][2]) > 0
+
+
+def test_a_straight_line_is_found(rows):
+    assert fit([1, 2, 4], [3.0, 5.0, 9.0]) == pytest.approx((2, 1, 1))
+    table = rows("linear", "--batch=1", "--steps=1", "--points=2")
+    assert [line[0] for line in table] == ["axis", "images", "conditions", "draws"]
+
+
+def test_growth_is_that_of_100_batches(rows):
+    assert slope([9.0, 9.0, *(0.5 * number for number in range(18))]) == pytest.approx(50)
+    assert [line[1] for line in rows("long_run", "--batches=3", "--batch=1")] == [
+        "held",
+        "resident MiB",
+        "open files",
+    ]
+
+
+def test_settings_change_time_and_results(rows):
+    table = rows("settings", "--batch=2")
+    assert [line[1] for line in table[:3]] == ["setting", "bf16", "bf16"]
+    assert [line[0] for line in table[3:]] == ["condition", "clean/-/t0", "clean/-/t50", "clean/-/t145"]
