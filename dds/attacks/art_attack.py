@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from inspect import signature
@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dds.attacks.base import Attack, one_of, pixels
-from dds.attacks.gradient import project
-from dds.attacks.objectives import AttackedTask, Objective, Purify, TaskLoss
-from dds.attacks.one_image import OneImage
+from dds.attacks.base import one_of, pixels
+from dds.attacks.objectives import AttackedTask, Objective, TaskLoss
+from dds.attacks.one_image import OneByOne, OneImage
 from dds.batch import Batch
 from dds.errors import InputError
 from dds.noise import Streams
@@ -21,7 +20,7 @@ _OURS = ("self", "estimator", "classifier", "eps", "norm", "targeted", "verbose"
 _TOWARDS_LABELS = ("SaliencyMapMethod",)  # takes labels for targets without calling itself targeted
 
 
-class ArtAttack(Attack):
+class ArtAttack(OneByOne):
     """Any evasion attack of the Adversarial Robustness Toolbox, ART (Nicolae et al., arXiv 1807.01069).
 
     For classification, any attack away from the true label: it is shown logits, the true label and the
@@ -44,9 +43,6 @@ class ArtAttack(Attack):
     Raises:
         InputError: If there is no such attack or option.
     """
-
-    task_calls = None
-    purifier_calls = None
 
     def __init__(
         self,
@@ -79,14 +75,8 @@ class ArtAttack(Attack):
         with self._plainly(seen):
             self._make(seen)
 
-    def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
-        """Attack the images of a batch; see `Attack`."""
-        each = OneImage.each(task, batch, through, streams)
-        found = {seen.streams.index[0]: self._craft(seen) for seen in each}
-        together = torch.cat([found[index] for index in streams.index])
-        return project(together, batch["image"], self.eps, self.norm)
-
-    def _craft(self, seen: OneImage) -> Tensor:
+    def craft_one(self, seen: OneImage) -> Tensor:
+        """Attack one image; see `OneByOne`."""
         with seen.seeded(), self._plainly(seen):
             attack, label = self._make(seen)
             found = torch.as_tensor(attack.generate(seen.image.cpu().numpy().copy(), label)).to(seen.image)
@@ -94,7 +84,7 @@ class ArtAttack(Attack):
             raise InputError(
                 f"{self.attack} returns {tuple(found.shape)}; expected {tuple(seen.image.shape)}."
             )
-        return seen.intact(found)
+        return found
 
     @contextmanager
     def _plainly(self, seen: OneImage) -> Iterator[None]:

@@ -1,24 +1,21 @@
 import logging
-from collections.abc import Sequence
 from typing import Literal
 
 import pyautoattack
 import torch
 from torch import Tensor
 
-from dds.attacks.base import Attack, one_of
-from dds.attacks.gradient import project
-from dds.attacks.objectives import AttackedTask, Purify
-from dds.attacks.one_image import OneImage
+from dds.attacks.base import one_of
+from dds.attacks.objectives import AttackedTask
+from dds.attacks.one_image import OneByOne, OneImage
 from dds.batch import Batch
 from dds.errors import InputError
-from dds.noise import Streams
 
 _NORMS = {"linf": "Linf", "l2": "L2"}
 _LEAST_CLASSES = {"standard": 4, "plus": 4, "rand": 3}  # of the targeted and the untargeted DLR
 
 
-class AutoAttack(Attack):
+class AutoAttack(OneByOne):
     """AutoAttack (Croce & Hein, ICML 2020) for classification, by its authors' own code (`pyautoattack`).
 
     The attacks come one after the other, each on the images that are still right; an image that is wrong from
@@ -33,9 +30,6 @@ class AutoAttack(Attack):
             3 classes; the authors' choice for random defences, such as a diffusion purifier. `plus`: all,
             with more restarts.
     """
-
-    task_calls = None
-    purifier_calls = None
 
     def __init__(
         self,
@@ -63,20 +57,14 @@ class AutoAttack(Attack):
                 f"{classes}. Choose APGD with the objective Margin."
             )
 
-    def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
-        """Attack the images of a batch; see `Attack`."""
-        each = OneImage.each(task, batch, through, streams)
-        found = {seen.streams.index[0]: self._craft(seen) for seen in each}
-        together = torch.cat([found[index] for index in streams.index])
-        return project(together, batch["image"], self.eps, self.norm)
-
-    def _craft(self, seen: OneImage) -> Tensor:
+    def craft_one(self, seen: OneImage) -> Tensor:
+        """Attack one image; see `OneByOne`."""
         with torch.no_grad():
             classes = seen.logits(seen.image).shape[1]
         with seen.seeded() as seed:
             attack = self._attack(seen, classes, seed)
-            found, _ = attack.run_standard_evaluation(seen.image, seen.batch["label"], batch_size=1)
-        return seen.intact(found)
+            found: Tensor = attack.run_standard_evaluation(seen.image, seen.batch["label"], batch_size=1)[0]
+        return found
 
     def _attack(self, seen: OneImage, classes: int, seed: int) -> pyautoattack.AutoAttack:
         logging.getLogger("auto-attack").setLevel(logging.ERROR)  # it would warn at every image

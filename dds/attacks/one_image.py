@@ -1,4 +1,5 @@
 import random
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dds.attacks.base import Attack
 from dds.attacks.broken_gradients import finite, note_broken
+from dds.attacks.gradient import project
 from dds.attacks.objectives import AttackedTask, Purify, Value
 from dds.batch import Batch
 from dds.noise import Streams
@@ -97,6 +100,31 @@ class OneImage:
                 random.setstate(python)
                 np.random.set_state(numpy)
                 np.random.RandomState = unseeded  # type: ignore[misc]
+
+
+class OneByOne(Attack):
+    """An attack of another library, on the images of a batch one by one; see `OneImage`.
+
+    How often it calls the networks shows only as it goes on.
+    """
+
+    task_calls = None
+    purifier_calls = None
+
+    @abstractmethod
+    def craft_one(self, seen: OneImage) -> Tensor:
+        """Attack an image.
+
+        Returns:
+            `[1, 3, H, W]`; what lies outside the budget is projected onto it.
+        """
+
+    def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
+        """Attack the images of a batch, each once; see `Attack`."""
+        each = OneImage.each(task, batch, through, streams)
+        found = {seen.streams.index[0]: seen.intact(self.craft_one(seen)) for seen in each}
+        together = torch.cat([found[index] for index in streams.index])
+        return project(together, batch["image"], self.eps, self.norm)
 
 
 def _default_seed(default: int) -> type[np.random.RandomState]:

@@ -1,6 +1,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sized
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal, cast
 
 import torch
@@ -83,11 +83,12 @@ class BaseDataModule(LightningDataModule, ABC):
 
     def test_dataset(self) -> Subset[Sample]:
         """Return the test images that this run has yet to measure, each with its index in the whole split."""
-        wanted = self._wanted()
+        wanted = self._wanted
         return Subset(wanted.dataset, [index for index in wanted.indices if index not in self.finished])
 
+    @cached_property
     def _wanted(self) -> Subset[Sample]:
-        """Return all test images of the run."""
+        """All test images of the run; opened once."""
         dataset = Indexed(self._open("test"))
         order = torch.arange(len(dataset))
         if self.limit is not None and self.limit < len(dataset):
@@ -105,7 +106,7 @@ class BaseDataModule(LightningDataModule, ABC):
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return test batches; several processes share the images out, none twice."""
-        return self._shared_loader(self.test_dataset(), len(self._wanted()))
+        return self._shared_loader(self.test_dataset(), len(self._wanted))
 
     def database_dataloader(self) -> DataLoader[Batch]:
         """Return batches of the database, shared out likewise."""
