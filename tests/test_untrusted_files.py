@@ -46,7 +46,7 @@ from dds.data import (
     YoloBoxes,
 )
 from dds.data.depth_files import DepthFiles
-from dds.data.files import MAX_PIXELS, read_image
+from dds.data.files import MAX_PIXELS, read_image, read_lines
 from dds.data.listing import inside
 from dds.data.nyu_labelled import NyuLabelled
 from dds.data.plain_pickle import read_plain_pickle
@@ -748,6 +748,12 @@ def test_tables_that_are_none(tmp_path, content):
     (tmp_path / "labels.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"labels\.csv cannot be read as a table"):
         LabelledRetrieval(str(tmp_path)).test_dataset()
+
+
+def test_a_list_that_is_no_text(tmp_path):
+    (tmp_path / "val.txt").write_bytes(b"\xff\xfe\x00 binary")
+    with pytest.raises(InputError, match=r"val\.txt is no text in UTF-8"):
+        read_lines(tmp_path / "val.txt")
 
 
 def test_a_class_of_thousands_of_digits(tmp_path):

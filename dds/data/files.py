@@ -67,6 +67,18 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
+def read_lines(path: Path) -> list[str]:
+    """Read the lines of a list of files, without those that are empty.
+
+    Raises:
+        InputError: Naming the list if it is no text.
+    """
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text in UTF-8 ({error}). Download it again.") from error
+
+
 def check_pixels(what: object, height: int, width: int) -> None:
     """Refuse an absurd size before room is made for it.
 

@@ -5,6 +5,7 @@ from torch.utils.data import Dataset
 
 from dds.data.base import BaseDataModule, Sample, Split
 from dds.data.depth_files import DepthFiles
+from dds.data.files import read_lines
 from dds.data.listing import inside, require_files
 from dds.data.nyu_labelled import DepthField, NyuLabelled
 from dds.errors import InputError
@@ -65,7 +66,7 @@ class NyuDepth(BaseDataModule):
 def _listed(names: Path, folder: Path) -> list[tuple[Path, Path]]:
     if not names.is_file():
         raise InputError(f"file list {names} does not exist. {_REMEDY}")
-    rows = [line.split() for line in names.read_text().splitlines() if line.strip()]
+    rows = [line.split() for line in read_lines(names)]
     short = [row for row in rows if len(row) < 2]
     if short:
         raise InputError(f"{names} has the line {' '.join(short[0])!r}; expected image and depth. {_REMEDY}")

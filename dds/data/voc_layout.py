@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dds.data.files import read_lines
 from dds.data.listing import inside, refuse_duplicates, require_files
 from dds.errors import InputError
 
@@ -52,7 +53,7 @@ def read_image_set(release: Path, kind: str, name: str) -> list[str]:
     path = release / "ImageSets" / kind / f"{name}.txt"
     if not path.is_file():
         raise InputError(f"there is no set of images {path}. {REMEDY}")
-    names = path.read_text().split()
+    names = read_lines(path)
     refuse_duplicates(names, path)
     require_files([inside(release / "JPEGImages", f"{image}.jpg", path) for image in names], REMEDY)
     return names

@@ -69,8 +69,7 @@ class RunFolder:
             self.figures.mkdir(exist_ok=True)
         if not self.config.is_file():
             self.write_text(self.config, config)
-        if self.config.read_text() != config:  # two jobs may just have begun
-            self.check_same_work(config)
+        self.check_same_work(config)  # two jobs may just have begun
 
     def check_same_work(self, config: str) -> None:
         """Refuse to go on with a run of another task, data set or protocol, or of other weights.
@@ -83,7 +82,14 @@ class RunFolder:
         """
         if not self.config.is_file():
             return
-        before, now = (_work(text).splitlines() for text in (self.config.read_text(), config))
+        try:
+            before = _work(self.config.read_text()).splitlines()
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError) as error:
+            raise InputError(
+                f"{self.config} is not the configuration of a run ({type(error).__name__}: {error}). Give "
+                "another --name, or remove the folder."
+            ) from error
+        now = _work(config).splitlines()
         if before != now:
             changes = "\n".join(unified_diff(before, now, "before", "now", n=1, lineterm=""))
             raise InputError(f"{self.path} was started with another configuration:\n{changes}")

@@ -55,7 +55,7 @@ def test_missing_mask_and_class_outside_the_table(tmp_path):
         data.test_dataset()[0]
     (tmp_path / "annotations" / "validation" / "ADE_val_00000001.png").unlink()
     with pytest.raises(InputError, match="lack a mask"):
-        data.test_dataset()
+        Ade20k(tmp_path).test_dataset()
 
 
 def test_truncated_image(tmp_path):

@@ -33,6 +33,14 @@ def test_a_run_is_not_overwritten_but_may_be_gone_on_with(tmp_path):
     assert (tmp_path / "run" / "config.yaml").read_text() == CONFIG
 
 
+@pytest.mark.parametrize("foreign", [b"a: [", b"- 1", b"model: resnet", b"data: {}", b"\xff\xfe\x00"])
+def test_the_configuration_of_another_program_is_refused(tmp_path, foreign):
+    (tmp_path / "config.yaml").write_bytes(foreign)
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(InputError, match=r"config\.yaml is not the configuration of a run"):
+        RunFolder(tmp_path).prepare(CONFIG, go_on=True)
+
+
 def test_a_run_killed_before_its_first_file_is_gone_on_with(tmp_path):
     (tmp_path / "run" / "parts").mkdir(parents=True)
     (tmp_path / "run" / "config.yaml.12.partial").write_text("ta")
