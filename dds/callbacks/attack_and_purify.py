@@ -54,6 +54,8 @@ class AttackAndPurify(Callback):
         draws: Fresh noise draws on which each view through a random defence is evaluated.
         eight_bit: Whether each attacked image is evaluated once more as an 8-bit file would hold it, under
             the attack's name with `@8bit`; rounding may leave the budget by half a grey level.
+        compile: Whether the purifiers' networks are compiled (`torch.compile`): faster after minutes of
+            compilation, and rounded differently. The task's is not, as features are read inside it.
         seed: Seed of all random numbers of attacks and purifiers.
     """
 
@@ -67,10 +69,12 @@ class AttackAndPurify(Callback):
         attacker_sees: Sequence[Given | list[Given]] = ("none", "same"),
         draws: int = 3,
         eight_bit: bool = False,
+        compile: bool = False,
         seed: int = 0,
     ) -> None:
         self.defences = Defences(purifier, noise_levels, defences or {})
         self.attacks, self.controls = attacks or {}, controls or {}
+        self.compile = compile
         self.seed, self.draws = seed, whole("draws", draws)
         names = [*self.attacks, *self.controls]
         for name in names:
@@ -135,6 +139,9 @@ class AttackAndPurify(Callback):
         """Put the purifiers where the task is, and let it prepare itself with every defence at hand."""
         for module in (*self.defences.purifiers, *self.controls.values()):
             module.to(pl_module.device, cast(torch.dtype, pl_module.dtype)).eval().requires_grad_(False)
+        if self.compile:
+            for network in self.defences.networks:
+                network.forward = torch.compile(network.forward)
         purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
         cast(BaseTask, pl_module).prepare(cast(Any, trainer).datamodule, purify)
 

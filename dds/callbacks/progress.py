@@ -7,7 +7,6 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from dds.callbacks.attack_and_purify import AttackAndPurify
-from dds.purifiers import Purifier
 
 
 class NetworkProgress(Callback):
@@ -39,9 +38,7 @@ class NetworkProgress(Callback):
         batches = len(cast(Any, trainer.test_dataloaders))  # of this process
         total = batches * (cost.task.forward + cost.purifier.forward)
         self._task = self._bar.add_task("", total=None if self.protocol.is_open else total)
-        purifiers = [part for purifier in self.protocol.defences.purifiers for part in purifier.modules()]
-        networks = [part.model for part in purifiers if isinstance(part, Purifier) and hasattr(part, "model")]
-        for network in (pl_module.model, *networks):
+        for network in (pl_module.model, *self.protocol.defences.networks):
             self._hooks.append(cast(nn.Module, network).register_forward_hook(self._advance))
         self._bar.start()
 

@@ -1,6 +1,7 @@
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
+
+from dds.metrics.ssim import ssim
 
 _FLOOR = 1e-10  # mean squared error of identical images, so that their PSNR is 100 dB and not infinite
 
@@ -16,9 +17,7 @@ def fidelity(shown: Tensor, original: Tensor) -> dict[str, Tensor]:
         `psnr` in dB and `ssim` (Wang et al. 2004), each `[B]`.
     """
     error = (shown - original).square().mean((1, 2, 3)).clamp(min=_FLOOR)
-    ssim = structural_similarity_index_measure(shown, original, data_range=1.0, reduction="none")
-    assert isinstance(ssim, Tensor)
-    return {"psnr": -10 * torch.log10(error), "ssim": ssim.reshape(len(shown))}
+    return {"psnr": -10 * torch.log10(error), "ssim": ssim(shown, original)}
 
 
 def perturbation(attacked: Tensor, original: Tensor) -> dict[str, Tensor]:

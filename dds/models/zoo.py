@@ -16,7 +16,7 @@ ZOO = Path(__file__).parent / "zoo"
 PREFIX = "zoo:"
 
 
-def resolve(model: nn.Module | str) -> nn.Module:
+def resolve(model: str | nn.Module) -> nn.Module:
     """Turn what a user wrote into a network.
 
     Args:
@@ -31,7 +31,7 @@ def resolve(model: nn.Module | str) -> nn.Module:
 
 
 def resolve_diffusion(
-    model: nn.Module | str, scheduler: dict[str, Any] | None = None
+    model: str | nn.Module, scheduler: dict[str, Any] | None = None
 ) -> tuple[nn.Module, NoiseSchedule]:
     """Turn what a user wrote into a diffusion network and the schedule that it was trained with.
 

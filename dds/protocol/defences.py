@@ -2,7 +2,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dds.errors import InputError
 from dds.models.schedule import NoiseLevel
@@ -81,6 +81,13 @@ class Defences:
     def purifiers(self) -> list[Purifier]:
         """Every purifier."""
         return [*([self.purifier] if self.purifier else []), *self.named.values()]
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """Every network that a purifier calls, once."""
+        parts = [part for purifier in self.purifiers for part in purifier.modules()]
+        networks = [part.model for part in parts if isinstance(part, Purifier) and hasattr(part, "model")]
+        return list(dict.fromkeys(cast(list[nn.Module], networks)))
 
     def read(self, given: Given) -> Defence:
         """Find a defence by what a user wrote.

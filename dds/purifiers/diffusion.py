@@ -30,7 +30,7 @@ class DiffusionDenoiser(OneShot):
     """
 
     def __init__(
-        self, model: nn.Module | str, scheduler: dict[str, Any] | None = None, clamp: bool = True
+        self, model: str | nn.Module, scheduler: dict[str, Any] | None = None, clamp: bool = True
     ) -> None:
         super().__init__()
         network, self.schedule = resolve_diffusion(model, scheduler)

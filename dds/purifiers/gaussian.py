@@ -30,7 +30,7 @@ class GaussianDenoiser(OneShot):
 
     def __init__(
         self,
-        model: nn.Module | str,
+        model: str | nn.Module,
         conditioned: bool = False,
         residual: bool = False,
         clamp: bool = True,

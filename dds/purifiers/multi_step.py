@@ -40,7 +40,7 @@ class MultiStepDenoiser(Purifier):
 
     def __init__(
         self,
-        model: nn.Module | str,
+        model: str | nn.Module,
         scheduler: dict[str, Any] | None = None,
         sampler: Sampler = "ddpm",
         steps: int | None = None,

@@ -83,7 +83,9 @@ class RunFolder:
         if not self.config.is_file():
             return
         try:
-            before = _work(self.config.read_text()).splitlines()
+            if (there := self.config.read_text()) == config:
+                return
+            before = _work(there).splitlines()
         except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError) as error:
             raise InputError(
                 f"{self.config} is not the configuration of a run ({type(error).__name__}: {error}). Give "

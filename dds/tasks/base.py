@@ -67,7 +67,7 @@ class BaseTask(LightningModule, ABC):
 
     def __init__(
         self,
-        model: nn.Module | str,
+        model: str | nn.Module,
         mean: list[float] | None = None,
         std: list[float] | None = None,
         input_size: tuple[int, int] | None = None,

@@ -32,7 +32,7 @@ class DenoiserTraining(LightningModule):
 
     def __init__(
         self,
-        model: nn.Module | str,
+        model: str | nn.Module,
         scheduler: dict[str, Any] | None = None,
         levels: tuple[int, ...] = (10, 50, 145, 259, 396),
         concentration: float = 2.0,

@@ -38,7 +38,7 @@ class DepthEstimation(DenseTask):
 
     def __init__(
         self,
-        model: torch.nn.Module | str,
+        model: str | torch.nn.Module,
         max_depth: float = 10.0,
         crop: tuple[int, int, int, int] | None = None,
         log_output: bool = False,

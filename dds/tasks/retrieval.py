@@ -40,7 +40,7 @@ class ImageRetrieval(BaseTask):
 
     def __init__(
         self,
-        model: nn.Module | str,
+        model: str | nn.Module,
         purify_database: bool = False,
         attack: Literal["clean", "positives"] = "positives",
         temperature: float = 0.1,

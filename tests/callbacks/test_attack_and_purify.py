@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, Trainer
 
 from dds.attacks import PGD, FeatureDistance, Optimiser, PurifiedDistance
 from dds.attacks.objectives import Calls
-from dds.callbacks import AttackAndPurify
+from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.controls import Brightness, Rotation
 from dds.data.base import BaseDataModule
 from dds.errors import InputError
@@ -419,3 +419,16 @@ def test_controls_that_move_pixels_are_refused_where_targets_have_places():
 def test_bad_defences(options, words):
     with pytest.raises(InputError, match=words):
         protocol(**options)
+
+
+def test_the_compiled_network_of_a_purifier_answers_the_same():
+    """With the progress bar's hooks on it, and in the gradient of an attack."""
+    answers = []
+    for compile in (False, True):
+        torch.manual_seed(0)
+        network, denoiser = Collector(TinyClassifier()), TinyNoiseNetwork()
+        callback = protocol(denoiser, compile=compile)
+        trainer(callback, NetworkProgress(callback)).test(Classification(network), Arrays(), verbose=False)
+        answers.append(torch.cat(network.seen))
+        assert hasattr(denoiser.forward, "_torchdynamo_orig_callable") == compile
+    torch.testing.assert_close(answers[1], answers[0], rtol=0, atol=1e-4)

@@ -5,14 +5,20 @@ from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMe
 from dds.metrics import fidelity, perturbation
 
 
-@pytest.fixture
-def pair():
+def make_pair(height, width):
     generator = torch.Generator().manual_seed(0)
-    original = torch.rand(3, 3, 16, 16, generator=generator)
+    original = torch.rand(3, 3, height, width, generator=generator)
     return (original + 0.1 * torch.randn(original.shape, generator=generator)).clamp(0, 1), original
 
 
-def test_each_image_equals_torchmetrics(pair):
+@pytest.fixture
+def pair():
+    return make_pair(16, 16)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (11, 64), (65, 7)])
+def test_each_image_equals_torchmetrics(height, width):
+    pair = make_pair(height, width)
     got = fidelity(*pair)
     for i, (shown, original) in enumerate(zip(*pair, strict=True)):
         psnr = PeakSignalNoiseRatio(data_range=1.0)(shown[None], original[None])
