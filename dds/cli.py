@@ -1,5 +1,6 @@
 """The command lines behind `train.py` and `evaluate.py`."""
 
+import json
 import logging
 import sys
 import warnings
@@ -10,7 +11,7 @@ from functools import wraps
 from inspect import signature
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from lightning.pytorch import LightningModule, Trainer
@@ -24,21 +25,18 @@ from dds.errors import InputError
 from dds.models.weights import NO_WEIGHTS, save_self_describing
 from dds.protocol import Plan
 from dds.results import (
-    SCHEMA,
     ResultsWriter,
     RunFolder,
-    draw_figures,
     findings,
     log_to_wandb,
     notes,
-    provenance,
-    summarise,
+    read_run,
     summary_table,
+    write_report,
 )
 from dds.results.division import matching
 from dds.results.job import Job
 from dds.results.stopping import Stopped, stoppable
-from dds.results.whole_file import writing
 from dds.tasks import BaseTask
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # its advertisements
@@ -129,7 +127,14 @@ def _parser(description: str) -> ArgumentParser:
 
 @_plainly
 def evaluate(arguments: Arguments) -> None:
-    """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`."""
+    """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`.
+
+    `report` as the first argument draws the figures and pages of finished runs anew.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    if [*given][:1] == ["report"]:
+        _report(given[1:])
+        return
     with stoppable():
         parser = _evaluation_parser()
         config = parser.parse_args(arguments)
@@ -144,18 +149,30 @@ def evaluate(arguments: Arguments) -> None:
             _run(parser, config, built)
 
 
+def _report(arguments: list[str]) -> None:
+    """Draw the figures and the page of runs anew, from their folders alone."""
+    parser = _Parser(
+        prog="evaluate.py report",
+        description="Draw figures/ and report.html of runs anew, from what their folders hold. Of an "
+        "interrupted run, as far as it got. Example: evaluate.py report runs/seg_scenes/*",
+    )
+    parser.add_argument("runs", type=Path, nargs="+", help="Run folders, runs/<experiment>/<name>.")
+    for path in parser.parse_args(arguments).runs:
+        folder = RunFolder(path)
+        print(f"Report: {write_report(folder, read_run(folder))}")
+
+
 def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     """Do this job's part of a run; the job after which nothing is left finishes it."""
-    job = Job(built.task, built.data, built.protocol, config.share, config.conditions)
-    facts = provenance({"task": built.task.model, "purifier": built.protocol.purifier})
-    header = {**facts, "data": {"images": len(job.grid.images)}}
-    text = _with_header(parser.dump(_of_all_jobs(config), skip_none=False), header)
+    console = Console(quiet=config.show != "table")
+    job = Job(built.task, built.data, built.protocol, config.share, config.conditions, console)
+    text = job.with_header(parser.dump(_of_all_jobs(config), skip_none=False))
     writer = ResultsWriter(_run_folder(config), text, _may_go_on(config))
-    trainer = _evaluation_trainer(built, writer)
+    trainer = _evaluation_trainer(built, writer, console)
     try:
         job.measure(trainer, writer)
         if trainer.is_global_zero and job.merge(writer.folder):
-            _finish(config, built, writer.folder, facts, Console())
+            _finish(config, job.summarise(writer.folder), writer.folder, console)
     except Stopped as stopped:
         again = "" if writer.go_on and config.name else f" and --resume --name={writer.folder.path.name}"
         stopped.add_note(f"What was measured is kept; go on by the same command{again}.")
@@ -163,7 +180,10 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
 
 
 def _evaluation_parser() -> ArgumentParser:
-    parser = _parser("Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml")
+    parser = _parser(
+        "Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml. The pages of "
+        "finished runs are drawn anew by: evaluate.py report runs/…"
+    )
     parser.add_subclass_arguments(BaseTask, "task", required=True, help="The task and its network.")
     parser.add_subclass_arguments(BaseDataModule, "data", required=True, help="The images.")
     parser.add_class_arguments(AttackAndPurify, "protocol")
@@ -191,6 +211,12 @@ def _evaluation_parser() -> ArgumentParser:
     )
     add("--logger", type=bool, default=True, help="Log to Weights & Biases (offline without a key).")
     add("--project", default="dds", help="Weights & Biases project.")
+    add(
+        "--show",
+        type=Literal["table", "path", "json"],
+        default="table",
+        help="What is printed: progress and tables; the run's folder alone; or summary.json alone.",
+    )
     add("--plan", action="store_true", help="Show the conditions and their cost, and stop.")
     return parser
 
@@ -219,49 +245,31 @@ def _of_all_jobs(config: Namespace) -> Namespace:
     return shared
 
 
-def _evaluation_trainer(built: Namespace, writer: ResultsWriter) -> Trainer:
-    callbacks = [*(built.trainer.callbacks or []), built.protocol, writer, NetworkProgress(built.protocol)]
+def _evaluation_trainer(built: Namespace, writer: ResultsWriter, console: Console) -> Trainer:
+    progress = NetworkProgress(built.protocol, console)
+    callbacks = [*(built.trainer.callbacks or []), built.protocol, writer, progress]
     quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     quiet["default_root_dir"] = writer.folder.path  # under SLURM it looks for checkpoints to load there
     return Trainer(**{**built.trainer.as_dict(), **quiet, "callbacks": callbacks})
 
 
-def _finish(
-    config: Namespace, built: Namespace, folder: RunFolder, facts: dict[str, Any], console: Console
-) -> None:
-    """Turn what was measured into everything that people read."""
-    conditions, task, seed = built.protocol.plan.conditions, built.task, built.protocol.seed
-    samples, votes = folder.read_tables()
-    summary = {
-        "schema": SCHEMA,
-        "task": type(task).__name__,
-        "data": type(built.data).__name__,
-        "images": len(samples["index"].unique()),
-        "seed": seed,
-        "utility": task.utility,
-        "lower_is_better": task.lower_is_better,
-        **facts,
-        "conditions": summarise(type(task), conditions, samples, votes, seed),
-    }
-    folder.write_summary(summary)
-    with writing(folder.figures):
-        figures = draw_figures(summary, folder.examples, folder.figures)
-    console.print(summary_table(summary, task.utility))
+def _finish(config: Namespace, summary: dict[str, Any], folder: RunFolder, console: Console) -> None:
+    """Turn what was measured into everything that people look at."""
+    console.print(summary_table(summary, summary["utility"]))
     for kind, lines in (("Note", notes(summary)), ("Sanity", findings(summary))):
         for line in lines:
             console.print(f"{kind}: {line}", highlight=False)
-    if config.logger:
-        console.print(log_to_wandb(folder, summary, figures, config.project), soft_wrap=True)
+    report = write_report(folder, summary)
+    console.print(f"Report: {report}", soft_wrap=True)
     console.print(f"Results: {folder.path}", soft_wrap=True)
+    if config.show != "table":
+        print(json.dumps(summary) if config.show == "json" else folder.path)
+    if config.logger:
+        console.print(log_to_wandb(folder, summary, config.project), soft_wrap=True)
 
 
 def _stem(config: Namespace) -> str:
     return "+".join(Path(str(path)).stem for path in config.config or ["run"])
-
-
-def _with_header(config: str, facts: dict[str, Any]) -> str:
-    lines = [f"# {group}: {name} {value}" for group, items in facts.items() for name, value in items.items()]
-    return "\n".join([*lines, config])
 
 
 @_plainly

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import wandb
 import yaml
 from conftest import assert_same_samples
 from data.test_camvid import write_camvid
@@ -106,7 +107,9 @@ def test_shipped_evaluation_end_to_end(in_folder, config, capsys):
     folder = run_evaluate(in_folder, config, *EVALUATIONS[config](in_folder))
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     expected = {"config.yaml", "samples.parquet", "votes.parquet", "summary.json", "examples.npz"}
-    assert left == expected | {f"figures/{name}.png" for name in ("utility", "examples", "overview")}
+    drawn = ("utility", "examples", "overview", "trade_off", "heatmap")
+    figures = {f"figures/{name}.{kind}" for name in drawn for kind in ("png", "svg")}
+    assert left == expected | figures | {"report.html"}
     keys = ["clean/-/t0", "clean/-/t10", "clean/-/t145", "pgd/none/t0", "pgd/none/t10", "pgd/none/t145"]
     keys += ["pgd/same/t10", "pgd/same/t145"]
     assert list(conditions(folder)) == keys
@@ -137,6 +140,9 @@ def test_summary_has_the_promised_form(in_folder):
     }
     fields |= {"utility_drop"}
     assert first.keys() == last.keys() == fields
+    assert summary["calls"]["purifier"] == {"forward": 2 + 2 + 2 * 2 + 2 * (1 + 2), "backward": 2}
+    assert summary["purification_calls"] == {"t10": 1, "t145": 1}
+    assert summary["seconds"] > 0
     assert (first["t"], first["sigma"], first["draws"]) == (None, None, 1)
     assert (last["t"], last["draws"]) == (145, 2)
     assert last["sigma"] == pytest.approx(0.2516, abs=1e-4)
@@ -186,6 +192,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(in_folder, monkeypatch, cap
         patch.setattr(ResultsWriter, "on_test_batch_end", stop_after_the_first)
         with pytest.raises(RuntimeError, match="power cut"):
             run_evaluate(in_folder, "cls_scenes.yaml", name="cut")
+    evaluate(["report", "cls_scenes/cut"])
+    page = (in_folder / "cls_scenes" / "cut" / "report.html").read_text()
+    assert "interrupted: there are rows of 2 of 3 images" in page
+    assert re.search(r"Not measured yet: clean/-/t0 of images \d+; clean/-/t10 of images \d+; ", page)
     (in_folder / "cls_scenes" / "cut" / "parts" / "000000009.17.partial").write_bytes(b"half a part")
     measured = []
     monkeypatch.setattr(
@@ -251,6 +261,7 @@ def test_two_processes_measure_the_same_as_one(in_folder, config):
 def test_wandb_offline_holds_curves_over_noise_level(in_folder, capsys):
     folder = run_evaluate(in_folder, "cls_scenes.yaml", logger="true")
     assert "offline" in capsys.readouterr().out
+    wandb.teardown()  # as at the end of a process: its service closes the file
     history, step_metrics = read_wandb(next(folder.glob("wandb/offline-run-*/*.wandb")))
     assert [step["noise_level"] for step in history] == [0, 10, 145]
     summary = conditions(folder)

@@ -62,9 +62,10 @@ from dds.purifiers import (
     ResizeOnly,
     Transformation,
 )
-from dds.results import ResultsWriter, RunFolder, log_to_wandb, summarise, summary_table
+from dds.results import ResultsWriter, RunFolder, log_to_wandb, summary_table
 from dds.results.figures import utility_curve
 from dds.results.grid import Grid
+from dds.results.summary import summarise
 from dds.tasks import Classification, DepthEstimation, ImageRetrieval, SemanticSegmentation
 
 
@@ -614,7 +615,7 @@ def test_rule_8_no_number_on_weights_and_biases(incomplete, tmp_path, monkeypatc
         dir=str(tmp_path),
     )
     monkeypatch.setattr(wandb, "init", lambda **options: run)
-    log_to_wandb(RunFolder(tmp_path / "run"), incomplete, [], "dds")
+    log_to_wandb(RunFolder(tmp_path / "run"), incomplete, "dds")
     logged = {
         f"{name.removesuffix('/accuracy')}/t{step['noise_level']}"
         for step in steps

@@ -14,7 +14,7 @@ from test_division import run_job
 
 from dds import cli
 from dds.errors import InputError
-from dds.results import whole_file
+from dds.results import RunFolder, whole_file
 
 SMALL = ["--data.size=16", "--data.test_images=20", "--data.limit=8", "--data.batch_size=1", "--logger=false"]
 SMALL += ["--protocol.noise_levels=[10]", "--protocol.draws=2", "--trainer.accelerator=cpu"]
@@ -43,7 +43,7 @@ def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         prepared = Prepared(folder)
         patch.setattr(cli, "_evaluation_parser", lambda: prepared)
-        patch.setattr(cli, "draw_figures", lambda *arguments: [])
+        patch.setattr(cli, "write_report", lambda folder, summary: folder.report)
         folder = folder / "cls_scenes"
         folder.mkdir()
         assert command(folder / "whole") == 0
@@ -113,7 +113,9 @@ def said_of(folder):
 def assert_same(folder, whole):
     for name in ("samples", "votes"):
         pd.testing.assert_frame_equal(*(pd.read_parquet(run / f"{name}.parquet") for run in (folder, whole)))
-    assert (folder / "summary.json").read_text() == (whole / "summary.json").read_text()
+    summaries = [RunFolder(one).read_summary() for one in (folder, whole)]
+    assert all(summary.pop("seconds") > 0 for summary in summaries)
+    assert summaries[0] == summaries[1]
     files = [sorted(path.relative_to(run) for path in run.rglob("*")) for run in (folder, whole)]
     assert files[0] == files[1]
 
@@ -178,9 +180,9 @@ def test_nobody_loads_a_checkpoint_that_lies_about_under_slurm(runs, tmp_path, m
     assert_same(runs / "slurm", runs / "whole")
 
 
-@pytest.mark.parametrize("takes", [0, 3, 11, 13])
+@pytest.mark.parametrize("takes", [0, 4, 12, 14])
 def test_a_full_disk_is_named_and_what_was_measured_is_kept(runs, monkeypatch, takes):
-    """After config.yaml, examples and eight parts come the votes, the samples, the examples, the summary."""
+    """After config, plan, examples and eight parts come the votes, the samples, the examples, the summary."""
     folder = runs / f"full{takes}"
     with monkeypatch.context() as patch:
         patch.setattr(whole_file.os, "fsync", Full(takes))
@@ -188,15 +190,15 @@ def test_a_full_disk_is_named_and_what_was_measured_is_kept(runs, monkeypatch, t
     assert "cannot be written: No space left on device. Make room" in said_of(folder)
     assert "Traceback" not in said_of(folder)
     assert not list(folder.rglob("*.partial"))
-    if takes in (3, 11):
-        assert len(list((folder / "parts").glob("*.parquet"))) == min(takes - 2, 8)
+    if takes in (4, 12):
+        assert len(list((folder / "parts").glob("*.parquet"))) == min(takes - 3, 8)
         assert command(folder, resume=True) == 0
         assert_same(folder, runs / "whole")
 
 
 @pytest.mark.parametrize("error", [errno.EROFS, errno.EDQUOT, errno.EACCES])
 def test_a_disk_that_takes_nothing_is_named(tmp_path, monkeypatch, error):
-    monkeypatch.setattr(whole_file.os, "fsync", Full(2, error))
+    monkeypatch.setattr(whole_file.os, "fsync", Full(3, error))
     with pytest.raises(InputError, match=os.strerror(error)):
         run_job(tmp_path / "run")
     assert len(list((tmp_path / "run" / "parts").glob("*"))) == 1  # the examples

@@ -2,6 +2,7 @@ import math
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 from torch.utils.hooks import RemovableHandle
@@ -14,10 +15,11 @@ class NetworkProgress(Callback):
 
     Args:
         protocol: Whose condition at work is named.
+        console: Where the bar is shown; default: the standard output.
     """
 
-    def __init__(self, protocol: AttackAndPurify) -> None:
-        self.protocol = protocol
+    def __init__(self, protocol: AttackAndPurify, console: Console | None = None) -> None:
+        self.protocol, self._console = protocol, console
         self._hooks: list[RemovableHandle] = []
         self._images = math.inf  # until the first batch there are but rehearsals, which do not count
 
@@ -33,7 +35,7 @@ class NetworkProgress(Callback):
             TimeRemainingColumn(),
             TextColumn("{task.description}"),
         )
-        self._bar = Progress(*columns)
+        self._bar = Progress(*columns, console=self._console)
         cost = self.protocol.cost
         batches = len(cast(Any, trainer.test_dataloaders))  # of this process
         total = batches * (cost.task.forward + cost.purifier.forward)

@@ -62,6 +62,11 @@ class BaseDataModule(LightningDataModule, ABC):
         self.finished: set[int] = set()
         """Indices of test images that need not be measured again."""
 
+    @property
+    def title(self) -> str:
+        """What tables and reports call the data."""
+        return type(self).__name__
+
     @abstractmethod
     def load(self, split: Split) -> Dataset[Sample]:
         """Open a split; each sample holds the keys of `Batch` but `index`.

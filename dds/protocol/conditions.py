@@ -1,7 +1,8 @@
 """What is compared: attack x what the attacker sees x defence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dds.protocol.defences import NOTHING, Defence, Sight
 
@@ -30,6 +31,16 @@ class Condition:
     draws: int
     fixed_noise: bool = False
     eight_bit: bool = False
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Condition":
+        """Make a condition of what `dataclasses.asdict` made of one, also after a way through JSON."""
+        defence = fields["defence"]
+        made = {
+            "through": tuple(Defence.from_dict(one) for one in fields["through"]),
+            "defence": None if defence is None else Defence.from_dict(defence),
+        }
+        return cls(**{**fields, **made})
 
     @property
     def name(self) -> str:

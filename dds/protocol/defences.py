@@ -1,6 +1,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -30,6 +30,12 @@ class Defence:
     level: NoiseLevel | None = None
     random: bool = True
     differentiable: bool = True
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Defence":
+        """Make a defence of what `dataclasses.asdict` made of one."""
+        level = fields["level"]
+        return cls(**{**fields, "level": None if level is None else NoiseLevel(**level)})
 
     def __str__(self) -> str:
         return self.name

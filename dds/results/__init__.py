@@ -1,22 +1,18 @@
-from dds.results.figures import draw_figures
 from dds.results.notes import notes
-from dds.results.provenance import provenance
+from dds.results.report import read_run, write_report
 from dds.results.run_folder import RunFolder
 from dds.results.sanity import findings
-from dds.results.summary import SCHEMA, summarise
 from dds.results.table import summary_table
 from dds.results.wandb_log import log_to_wandb
 from dds.results.writer import ResultsWriter
 
 __all__ = [
-    "SCHEMA",
     "ResultsWriter",
     "RunFolder",
-    "draw_figures",
     "findings",
     "log_to_wandb",
     "notes",
-    "provenance",
-    "summarise",
+    "read_run",
     "summary_table",
+    "write_report",
 ]

@@ -14,14 +14,14 @@ from dds.results.whole_file import whole_file
 from dds.tasks import BaseTask
 
 Examples = dict[str, Any]
-"""`original` and `<attacked, shown or decision>:<condition>` to an array with the first few images."""
+"""`original`, `index` and `<attacked, shown or decision>:<condition>` to an array of the first few images."""
 
 
 def examples_of(task: BaseTask, records: Sequence[Record], batch: Any) -> Examples:
     """Return, for the first draw of each condition, what a figure needs."""
     shown = min(EXAMPLES, batch.get("real", EXAMPLES))
     first: Any = {key: value[:shown].cpu() for key, value in batch.items() if isinstance(value, Tensor)}
-    examples: Examples = {"original": _to_uint8(first["image"])}
+    examples: Examples = {"original": _to_uint8(first["image"]), "index": first["index"].numpy()}
     for record in records:
         if record.draw == 0:
             for key in record.conditions:

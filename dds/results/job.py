@@ -1,3 +1,6 @@
+from dataclasses import asdict
+from typing import Any
+
 from lightning.pytorch import Trainer
 from rich.console import Console
 
@@ -6,7 +9,9 @@ from dds.data import BaseDataModule
 from dds.protocol import Plan
 from dds.results.division import own_cells
 from dds.results.grid import Grid, Piece
+from dds.results.provenance import provenance
 from dds.results.run_folder import RunFolder
+from dds.results.summary import SCHEMA, summarise
 from dds.results.writer import ResultsWriter
 from dds.tasks import BaseTask
 
@@ -20,9 +25,11 @@ class Job:
         protocol: The conditions.
         share: `2/5`, the second of five shares of the images; None: all.
         conditions: Patterns of keys, `clean/*,pgd/*`; None: all.
+        console: Where it says what it does; default: the standard output.
 
     Attributes:
         grid: All there is to measure in the run.
+        facts: Versions of what computes, and the hash of each network's weights.
 
     Raises:
         InputError: If there are no such images or conditions.
@@ -35,10 +42,19 @@ class Job:
         protocol: AttackAndPurify,
         share: str | None = None,
         conditions: str | None = None,
+        console: Console | None = None,
     ) -> None:
         self.task, self.data, self.protocol = task, data, protocol
         self.grid = Grid(protocol.plan.conditions, data.test_dataset().indices)
+        self.facts = provenance({"task": task.model, "purifier": protocol.purifier})
         self._own = own_cells(self.grid, share, conditions)
+        self._console = console or Console()
+
+    def with_header(self, config: str) -> str:
+        """Return a configuration below lines that say what it met: versions, weights, number of images."""
+        facts = {**self.facts, "data": {"images": str(len(self.grid.images))}}
+        lines = [f"# {part}: {name} {value}" for part, said in facts.items() for name, value in said.items()]
+        return "\n".join([*lines, config])
 
     def measure(self, trainer: Trainer, writer: ResultsWriter) -> None:
         """Measure, and leave parts in the run folder.
@@ -52,6 +68,7 @@ class Job:
         """
         whole, folder = self.protocol.plan, writer.folder
         folder.check_same_work(writer.config)
+        writer.plan = self._plan()
         for piece in folder.pieces(self.grid, self._own) if writer.go_on else self.grid.pieces(self._own):
             self._prepare(piece, trainer)
             writer.piece = piece
@@ -66,7 +83,7 @@ class Job:
         """
         rows = folder.collect(self.grid, self._own)
         if (left := folder.left(self.grid, rows)).any():
-            Console().print(
+            self._console.print(
                 f"This part is done; other jobs have yet to measure {self.grid.describe(left)}. The last one "
                 "writes the summary. If one died, start it again, or measure all that is left by --resume."
             )
@@ -74,10 +91,43 @@ class Job:
         folder.merge(self.grid, rows)
         return True
 
+    def summarise(self, folder: RunFolder) -> dict[str, Any]:
+        """Write `summary.json` of a merged run, and return its content."""
+        samples, votes = folder.read_tables()
+        conditions, seed = self.grid.conditions, self.protocol.seed
+        summary = {
+            **self._head(),
+            "seconds": folder.seconds(),
+            "conditions": summarise(type(self.task), conditions, samples, votes, seed),
+        }
+        folder.write_summary(summary)
+        return summary
+
+    def _plan(self) -> dict[str, Any]:
+        conditions = [asdict(condition) for condition in self.grid.conditions]
+        return {"head": self._head(), "indices": self.grid.images, "conditions": conditions}
+
+    def _head(self) -> dict[str, Any]:
+        """Return what a summary says of a run before anything is measured."""
+        task, protocol = self.task, self.protocol
+        return {
+            "schema": SCHEMA,
+            "task": type(task).__name__,
+            "data": self.data.title,
+            "images": len(self.grid.images),
+            "seed": protocol.seed,
+            "utility": task.utility,
+            "score": task.score,
+            "lower_is_better": task.lower_is_better,
+            **self.facts,
+            "calls": None if protocol.is_open else asdict(protocol.cost),
+            "purification_calls": {str(one): protocol.defences.calls(one) for one in protocol.defences.all},
+        }
+
     def _prepare(self, piece: Piece, trainer: Trainer) -> None:
         """Set up a piece; clean images come first, since the task compares the others to them."""
         self.protocol.plan = Plan.of(dict.fromkeys([self.grid.conditions[0], *piece.conditions]))
         self.data.finished = self.grid.others(piece.images, trainer.world_size)
         if trainer.is_global_zero:
             counts = f"{len(piece.images)} of {len(self.grid.images)} images"
-            Console().print(self.protocol.describe(), counts)
+            self._console.print(self.protocol.describe(), counts)

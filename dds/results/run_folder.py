@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dds.errors import InputError
 from dds.results.examples import Examples, read_examples, write_examples
 from dds.results.grid import Cells, Grid, Piece
-from dds.results.samples import merge_rows, read_rows, write_parquet
+from dds.results.samples import merge_rows, read_rows, seconds_of, write_parquet
 from dds.results.whole_file import PARTIAL, whole_file, writing
 
 PATIENCE = 90.0
@@ -43,6 +43,8 @@ class RunFolder:
         self.votes = path / "votes.parquet"
         self.summary = path / "summary.json"
         self.config = path / "config.yaml"
+        self.plan = path / "plan.json"
+        self.report = path / "report.html"
         self.examples = path / "examples.npz"
         self._made = False
 
@@ -159,13 +161,18 @@ class RunFolder:
         """Turn the parts of all processes, which are complete, into the tables and `examples.npz`."""
         if any(self.parts.glob("*")):
             samples, votes = merge_rows(rows, grid.keys)
+            seconds = self.seconds()
             if votes is not None:
                 write_parquet(votes, self.votes)
-            write_parquet(samples, self.samples)
+            write_parquet(samples, self.samples, seconds)
             write_examples(self._read_examples(), self.examples)
         shutil.rmtree(self.parts, ignore_errors=True)
         for leftover in self.path.glob(f"*{PARTIAL}"):
             leftover.unlink(missing_ok=True)
+
+    def seconds(self) -> float:
+        """Return the time that all processes together spent on what is measured."""
+        return seconds_of(sorted(self.parts.glob("*.parquet")) or [self.samples])
 
     # Its files
 
@@ -173,14 +180,35 @@ class RunFolder:
         """Return the samples and the votes (None where there are none)."""
         return pq.read_table(self.samples), pq.read_table(self.votes) if self.votes.exists() else None
 
+    def read_config(self) -> dict[str, Any]:
+        """Read `config.yaml`.
+
+        Raises:
+            InputError: If it is missing, or not a run's.
+        """
+        try:
+            config: Any = yaml.safe_load(self.config.read_text())
+            _ = config["task"]["class_path"], config["data"]["class_path"], config["protocol"]["seed"]
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError) as error:
+            raise InputError(
+                f"{self.config} is not the configuration of a run ({type(error).__name__}: {error}). "
+                "Restore it, or evaluate again into a folder of its own."
+            ) from error
+        return dict(config)
+
     def write_text(self, path: Path, text: str) -> None:
         """Write a file so that one of this name is always whole."""
         with whole_file(path) as file:
             file.write(text.encode())
 
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        """Write `plan.json`, which is there until the run is finished: what a report of it is made of."""
+        self.write_text(self.plan, json.dumps(plan, indent=1))
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write `summary.json`."""
+        """Write `summary.json`, which holds what the plan does."""
         self.write_text(self.summary, json.dumps(summary, indent=1, allow_nan=False))
+        self.plan.unlink(missing_ok=True)
 
     def read_summary(self) -> dict[str, Any]:
         """Read `summary.json`."""

@@ -17,6 +17,8 @@ from dds.results.whole_file import whole_file
 COMBINED = -1
 """The draw of rows that hold the combined decision, until they get a table of their own."""
 
+_SECONDS = b"seconds"
+
 _NO_ROWS = pa.table(
     {
         "index": pa.array([], pa.int64()),
@@ -56,10 +58,17 @@ def _table(record: Record, condition: str, index: Tensor) -> pa.Table:
     return pa.table(columns)
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a table so that a file of this name is always whole."""
+def write_parquet(table: pa.Table, path: Path, seconds: float = 0.0) -> None:
+    """Write a table so that a file of this name is always whole; its metadata says what time it took."""
+    table = table.replace_schema_metadata({_SECONDS: repr(seconds)})
     with whole_file(path) as file:
         pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+
+
+def seconds_of(paths: Iterable[Path]) -> float:
+    """Return the time that whole files of `write_parquet` took together."""
+    tables = filter(None, map(_read_whole, paths))
+    return sum(float((table.schema.metadata or {}).get(_SECONDS, 0)) for table in tables)
 
 
 def read_rows(paths: Iterable[Path]) -> pa.Table:

@@ -15,7 +15,7 @@ from dds.results.run_folder import RunFolder
 _PATIENCE = 30  # seconds for W&B to answer; the results are on disk already
 
 
-def log_to_wandb(folder: RunFolder, summary: Mapping[str, Any], figures: Sequence[Path], project: str) -> str:
+def log_to_wandb(folder: RunFolder, summary: Mapping[str, Any], project: str) -> str:
     """Send a finished run to W&B, or keep it on disk where there is no key.
 
     `noise_level` is the step of every metric, so that a dashboard's default panels are curves over it.
@@ -23,7 +23,6 @@ def log_to_wandb(folder: RunFolder, summary: Mapping[str, Any], figures: Sequenc
     Args:
         folder: The run's folder; W&B's own files go below it.
         summary: The content of `summary.json`.
-        figures: PNG files to attach.
         project: W&B project.
 
     Returns:
@@ -35,7 +34,7 @@ def log_to_wandb(folder: RunFolder, summary: Mapping[str, Any], figures: Sequenc
     *steps, last = _steps(summary["conditions"])
     for step in steps:
         run.log(step)
-    run.log({**last, **{path.stem: wandb.Image(str(path)) for path in figures}})
+    run.log({**last, **{path.stem: wandb.Image(str(path)) for path in folder.figures.glob("*.png")}})
     run.summary.update(_named(summary["conditions"]))
     run.finish()
     if why_offline:

@@ -1,3 +1,4 @@
+import time
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
@@ -28,11 +29,14 @@ class ResultsWriter(Callback):
 
     Attributes:
         piece: What is kept of what comes; None: all.
+        plan: The content of `plan.json`; None: there is none.
     """
 
     def __init__(self, folder: RunFolder, config: str, go_on: bool = False) -> None:
         self.folder, self.config, self.go_on = folder, config, go_on
         self.piece: Piece | None = None
+        self.plan: dict[str, Any] | None = None
+        self._since = time.monotonic()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Agree on one folder and make it, before any work.
@@ -50,8 +54,11 @@ class ResultsWriter(Callback):
         self.folder = RunFolder(Path(path))
         if trainer.is_global_zero:
             self.folder.prepare(self.config, self.go_on)
+            if self.plan is not None:
+                self.folder.write_plan(self.plan)
         trainer.strategy.barrier()
         self.folder.wait_until_seen()
+        self._since = time.monotonic()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the signals back from Lightning."""
@@ -73,7 +80,9 @@ class ResultsWriter(Callback):
             examples = examples_of(cast(BaseTask, pl_module), records, batch)
             write_examples(examples, self.folder.parts / f"{_name(everything)}.npz")
         if len(rows := self._kept(everything)):
-            write_parquet(rows, self.folder.parts / f"{_name(rows)}.parquet")
+            seconds = time.monotonic() - self._since
+            write_parquet(rows, self.folder.parts / f"{_name(rows)}.parquet", seconds)
+        self._since = time.monotonic()
 
     def _kept(self, rows: pa.Table) -> pa.Table:
         """Leave out what is computed by the way: clean images for comparison, images to occupy a process."""

@@ -8,7 +8,8 @@ from scipy import stats
 
 from dds.models.schedule import NoiseLevel
 from dds.protocol import NOTHING, Defence, list_conditions
-from dds.results.figures import _styles, utility_curve
+from dds.results.figures import utility_curve
+from dds.results.figures.style import styles as styles_of
 from dds.results.summary import interval, summarise
 from dds.results.table import summary_table
 from dds.tasks import Classification, DepthEstimation
@@ -164,9 +165,9 @@ def test_table_has_a_row_for_each_attack_and_empty_cells_stay_empty(samples):
 
 def test_many_lines_share_colours_by_attack_and_dashes_by_view():
     lines = [("clean", "-"), *((f"attack{n}", sees) for n in range(4) for sees in ("none", "same", "t145"))]
-    styles = _styles(lines)
+    styles = styles_of(lines)
     assert len(set(styles.values())) == len(lines)
     assert len({styles["attack0", sees][0] for sees in ("none", "same", "t145")}) == 1
     assert len({styles[f"attack{n}", "same"][1] for n in range(4)}) == 1
-    few = _styles(lines[:4])
+    few = styles_of(lines[:4])
     assert len({colour for colour, _ in few.values()}) == 4

@@ -37,7 +37,7 @@ def test_an_unreachable_server_leaves_an_offline_run_and_says_so(folder, unreach
         "defence": None, "t": None, "sigma": None,
         "metrics": {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}, "utility_drop": None,
     }  # fmt: skip
-    line = log_to_wandb(folder, {**SUMMARY, "conditions": [step]}, [], "dds")
+    line = log_to_wandb(folder, {**SUMMARY, "conditions": [step]}, "dds")
     assert unreachable == ["online", "offline"]
     assert "did not answer (Run initialization has timed out after 30.0 sec.)" in line
     assert "wandb sync" in line

@@ -1,0 +1,15 @@
+from dds.results.figures.draw import draw_figures
+from dds.results.figures.examples import example_panels
+from dds.results.figures.heatmap import view_heatmaps
+from dds.results.figures.sanity import sanity_curves
+from dds.results.figures.trade_off import trade_off
+from dds.results.figures.utility import utility_curve
+
+__all__ = [
+    "draw_figures",
+    "example_panels",
+    "sanity_curves",
+    "trade_off",
+    "utility_curve",
+    "view_heatmaps",
+]
