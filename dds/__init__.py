@@ -1,0 +1,28 @@
+"""What Diffusion Denoised Smoothing buys and costs, for your vision task and your model.
+
+import dds
+
+task = dds.tasks.Classification(network, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+purifier = dds.purifiers.DiffusionDenoiser("google/ddpm-cifar10-32")
+protocol = dds.AttackAndPurify(purifier, [50, 145], attacks={"pgd": dds.attacks.PGD()})
+dds.evaluate(task, loader, protocol).table
+"""
+
+from dds import attacks, controls, data, models, purifiers, tasks
+from dds.callbacks import AttackAndPurify
+from dds.errors import InputError
+from dds.evaluation import evaluate
+from dds.results import Results
+
+__all__ = [
+    "AttackAndPurify",
+    "InputError",
+    "Results",
+    "attacks",
+    "controls",
+    "data",
+    "evaluate",
+    "models",
+    "purifiers",
+    "tasks",
+]

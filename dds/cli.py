@@ -1,9 +1,7 @@
 """The command lines behind `train.py` and `evaluate.py`."""
 
 import json
-import logging
 import sys
-import warnings
 from collections.abc import Callable
 from datetime import datetime
 from difflib import get_close_matches
@@ -19,9 +17,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from rich.console import Console
 
-from dds.callbacks import AttackAndPurify, NetworkProgress
+from dds.callbacks import AttackAndPurify
 from dds.data import BaseDataModule
 from dds.errors import InputError
+from dds.evaluation import make_trainer
 from dds.models.weights import NO_WEIGHTS, save_self_describing
 from dds.protocol import Plan
 from dds.results import (
@@ -38,9 +37,6 @@ from dds.results.division import matching
 from dds.results.job import Job
 from dds.results.stopping import Stopped, stoppable
 from dds.tasks import BaseTask
-
-logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # its advertisements
-warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own, against newer torch
 
 EVALUATION_OPTIONS = {
     "accelerator",
@@ -168,7 +164,7 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     job = Job(built.task, built.data, built.protocol, config.share, config.conditions, console)
     text = job.with_header(parser.dump(_of_all_jobs(config), skip_none=False))
     writer = ResultsWriter(_run_folder(config), text, _may_go_on(config))
-    trainer = _evaluation_trainer(built, writer, console)
+    trainer = make_trainer(built.protocol, writer, console, **built.trainer.as_dict())
     try:
         job.measure(trainer, writer)
         if trainer.is_global_zero and job.merge(writer.folder):
@@ -243,14 +239,6 @@ def _of_all_jobs(config: Namespace) -> Namespace:
     shared = config.clone()
     shared.resume, shared.share, shared.conditions = False, None, None
     return shared
-
-
-def _evaluation_trainer(built: Namespace, writer: ResultsWriter, console: Console) -> Trainer:
-    progress = NetworkProgress(built.protocol, console)
-    callbacks = [*(built.trainer.callbacks or []), built.protocol, writer, progress]
-    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    quiet["default_root_dir"] = writer.folder.path  # under SLURM it looks for checkpoints to load there
-    return Trainer(**{**built.trainer.as_dict(), **quiet, "callbacks": callbacks})
 
 
 def _finish(config: Namespace, summary: dict[str, Any], folder: RunFolder, console: Console) -> None:

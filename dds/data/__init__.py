@@ -6,6 +6,7 @@ from dds.data.cifar100 import Cifar100
 from dds.data.cityscapes import Cityscapes
 from dds.data.coco import CocoDetection
 from dds.data.depth_pairs import DepthPairs
+from dds.data.given import GivenData
 from dds.data.image_folder import ImageFolder
 from dds.data.labelled_retrieval import LabelledRetrieval
 from dds.data.nyu_depth import NyuDepth
@@ -25,6 +26,7 @@ __all__ = [
     "Cityscapes",
     "CocoDetection",
     "DepthPairs",
+    "GivenData",
     "ImageFolder",
     "LabelledRetrieval",
     "NyuDepth",

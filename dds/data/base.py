@@ -63,9 +63,9 @@ class BaseDataModule(LightningDataModule, ABC):
         """Indices of test images that need not be measured again."""
 
     @property
-    def title(self) -> str:
-        """What tables and reports call the data."""
-        return type(self).__name__
+    def source(self) -> type:
+        """The class that tables and reports name as the data."""
+        return type(self)
 
     @abstractmethod
     def load(self, split: Split) -> Dataset[Sample]:

@@ -1,5 +1,6 @@
 from dds.results.notes import notes
 from dds.results.report import read_run, write_report
+from dds.results.results import Results
 from dds.results.run_folder import RunFolder
 from dds.results.sanity import findings
 from dds.results.table import summary_table
@@ -7,6 +8,7 @@ from dds.results.wandb_log import log_to_wandb
 from dds.results.writer import ResultsWriter
 
 __all__ = [
+    "Results",
     "ResultsWriter",
     "RunFolder",
     "findings",

@@ -113,7 +113,7 @@ class Job:
         return {
             "schema": SCHEMA,
             "task": type(task).__name__,
-            "data": self.data.title,
+            "data": self.data.source.__name__,
             "images": len(self.grid.images),
             "seed": protocol.seed,
             "utility": task.utility,

@@ -1,4 +1,4 @@
 from dds.results.report.page import write_report
-from dds.results.report.source import read_run
+from dds.results.report.source import read_run, read_samples
 
-__all__ = ["read_run", "write_report"]
+__all__ = ["read_run", "read_samples", "write_report"]

@@ -1,0 +1,145 @@
+"""An evaluation from Python, without a YAML."""
+
+import logging
+import warnings
+from collections.abc import Mapping
+from datetime import datetime
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning.pytorch import Trainer
+from rich.console import Console
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from dds.attacks import Attack
+from dds.attacks.objectives import Objective
+from dds.callbacks import AttackAndPurify, NetworkProgress
+from dds.controls import Control
+from dds.data import BaseDataModule, GivenData
+from dds.errors import InputError
+from dds.purifiers import Purifier
+from dds.results import Results, ResultsWriter, RunFolder, write_report
+from dds.results.job import Job
+from dds.results.stopping import stoppable
+from dds.tasks import BaseTask
+
+logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # its advertisements
+warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own, against newer torch
+
+
+def evaluate(
+    task: BaseTask,
+    data: BaseDataModule | DataLoader[Any] | Dataset[Any],
+    protocol: AttackAndPurify,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    **trainer: Any,
+) -> Results:
+    """Evaluate a task under attacks and purification, as `evaluate.py` does.
+
+    Args:
+        task: The task with its network, e.g. `dds.tasks.Classification(network, mean=…, std=…)`.
+        data: A data module of `dds.data`; or a data set or `DataLoader`, see `dds.data.GivenData`.
+        protocol: Purifier, noise levels, attacks.
+        folder: The run's folder, which must be empty; default: `runs/<task>/<time>`.
+        resume: Go on with what the folder holds; start if it is empty.
+        quiet: Show no plan and no progress.
+        **trainer: Options of Lightning's `Trainer`, e.g. `accelerator="cpu"`, `precision="bf16-mixed"`.
+            There is one process; `evaluate.py` runs on several.
+
+    Returns:
+        The results; everything is in the folder, too.
+
+    Raises:
+        InputError: Before any long work starts, if something does not fit together.
+    """
+    if not isinstance(task, BaseTask):
+        raise InputError(
+            f"task is a {type(task).__name__}; expected one of dds.tasks around your network, such as "
+            "dds.tasks.Classification(network)."
+        )
+    module = data if isinstance(data, BaseDataModule) else GivenData(data, task.target)
+    path = Path(folder or Path("runs", type(task).__name__, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
+    console = Console(quiet=quiet)
+    job = Job(task, module, protocol, console=console)
+    writer = ResultsWriter(RunFolder(path), job.with_header(_config(task, module, protocol)), resume)
+    made = make_trainer(protocol, writer, console, **{"devices": 1, **trainer})
+    if made.world_size > 1:
+        raise InputError(f"{made.world_size} processes; from Python there is one. Use evaluate.py for more.")
+    with stoppable():
+        job.measure(made, writer)
+    job.merge(writer.folder)
+    summary = job.summarise(writer.folder)
+    write_report(writer.folder, summary)
+    return Results(path, summary)
+
+
+def make_trainer(
+    protocol: AttackAndPurify, writer: ResultsWriter, console: Console, **options: Any
+) -> Trainer:
+    """Return the trainer of an evaluation.
+
+    Args:
+        protocol: What the task is shown.
+        writer: What keeps the results.
+        console: Where progress is shown.
+        **options: Of Lightning's `Trainer`.
+    """
+    callbacks = [
+        *(options.pop("callbacks", None) or []),
+        protocol,
+        writer,
+        NetworkProgress(protocol, console),
+    ]
+    ours: dict[str, Any] = {
+        "inference_mode": False,  # attacks need gradients
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "default_root_dir": writer.folder.path,  # under SLURM it looks for checkpoints to load there
+    }
+    return Trainer(**{**ours, **options, "callbacks": callbacks})
+
+
+def _config(task: BaseTask, data: BaseDataModule, protocol: AttackAndPurify) -> str:
+    """Describe an evaluation as a YAML would, as far as objects still know what they were made of."""
+    defences = protocol.defences
+    settings = {
+        "purifier": protocol.purifier,
+        "noise_levels": [defence.level.t for defence in defences.all if defence.level],
+        "defences": defences.named,
+        **{name: getattr(protocol, name) for name in ("attacks", "controls", "draws", "compile")},
+        "seed": protocol.seed,
+        "conditions": [condition.key for condition in protocol.plan.conditions],
+    }
+    parts = {
+        "task": _settings(task),
+        "data": {**_settings(data), "class_path": _path(data.source)},
+        "protocol": _settings(settings),
+    }
+    return yaml.safe_dump(parts, sort_keys=False)
+
+
+def _path(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _settings(thing: Any) -> Any:
+    """Describe an object by its class and those of its arguments that it keeps; a network by its class."""
+    if isinstance(thing, bool | int | float | str | None):
+        return thing
+    if isinstance(thing, Tensor):
+        return thing.flatten().tolist()
+    if isinstance(thing, Mapping):
+        return {str(name): _settings(value) for name, value in thing.items()}
+    if isinstance(thing, list | tuple):
+        return [_settings(value) for value in thing]
+    kind = type(thing)
+    if not isinstance(thing, BaseTask | BaseDataModule | Purifier | Attack | Objective | Control):
+        return _path(kind)
+    names = [name for name in signature(kind).parameters if hasattr(thing, name)]
+    return {"class_path": _path(kind), "init_args": {name: _settings(getattr(thing, name)) for name in names}}

@@ -1,0 +1,69 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dds.results.report import read_run, read_samples
+from dds.results.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run has left.
+
+    Attributes:
+        folder: The run's folder, `samples.parquet` and `report.html` among others.
+        summary: The content of `summary.json`.
+    """
+
+    folder: Path
+    summary: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "Results":
+        """Read the folder of a run, also of one that was interrupted.
+
+        Raises:
+            InputError: If it is not whole, or holds files of several runs.
+        """
+        return cls(Path(folder), read_run(RunFolder(Path(folder))))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each condition, by its key: what it is, every metric and its 95 % interval.
+
+        The ends of `<metric>` are `<metric>_low` and `<metric>_high`.
+        """
+        return pd.DataFrame([_row(entry) for entry in self.summary["conditions"]]).set_index("key")
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """A row for each image x condition x draw."""
+        rows: pd.DataFrame = read_samples(RunFolder(self.folder)).drop_columns("part").to_pandas()
+        return rows
+
+    @property
+    def figures(self) -> dict[str, Path]:
+        """The figures by name, PNG files; each has an SVG beside it."""
+        return {path.stem: path for path in sorted(RunFolder(self.folder).figures.glob("*.png"))}
+
+    @property
+    def report(self) -> Path:
+        """The page to read, `report.html`."""
+        return RunFolder(self.folder).report
+
+    def _repr_html_(self) -> str:
+        """Show the utility in a notebook."""
+        names = [f"{self.summary['utility']}{end}" for end in ("", "_low", "_high")]
+        shown: str = self.table[["draws", *names, "utility_drop"]].to_html(float_format="{:.3f}".format)
+        return shown
+
+
+def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
+    row = {name: value for name, value in entry.items() if name not in ("metrics", "utility_drop")}
+    for name, value in {**entry["metrics"], "utility_drop": entry["utility_drop"]}.items():
+        ends = value or dict.fromkeys(("value", "low", "high"))
+        row |= {name: ends["value"], f"{name}_low": ends["low"], f"{name}_high": ends["high"]}
+    return row

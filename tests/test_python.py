@@ -1,0 +1,160 @@
+"""The package from Python: `dds.evaluate` instead of `evaluate.py`."""
+
+import re
+
+import pandas as pd
+import pytest
+import torch
+from conftest import TinyClassifier, TinyNoiseNetwork
+from PIL import Image
+from test_cli import ROOT, conditions, in_folder, run_evaluate  # noqa: F401
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler
+from torchvision.transforms import Normalize
+
+import dds
+
+IMAGES = 5
+
+
+@pytest.fixture
+def pairs():
+    generator = torch.Generator().manual_seed(0)
+    return [(torch.rand(3, 8, 8, generator=generator), number % 4) for number in range(IMAGES)]
+
+
+@pytest.fixture
+def task():
+    torch.manual_seed(0)
+    return dds.tasks.Classification(TinyClassifier())
+
+
+def make_protocol(**options):
+    torch.manual_seed(1)
+    purifier = dds.purifiers.DiffusionDenoiser(TinyNoiseNetwork())
+    attacks = {"pgd": dds.attacks.PGD(steps=2)}
+    return dds.AttackAndPurify(purifier, [50, 145], attacks=attacks, draws=2, **options)
+
+
+def evaluate(task, data, folder, **options):
+    return dds.evaluate(task, data, make_protocol(), folder, accelerator="cpu", quiet=True, **options)
+
+
+def test_the_example_of_the_readme(in_folder, pairs, monkeypatch):  # noqa: F811
+    (example,) = re.findall(r"```python\n(import dds.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(example.strip().splitlines()) <= 9
+    given = {"my_network": TinyClassifier(), "my_loader": DataLoader(pairs, batch_size=2)}
+    exec(example, given)
+    results = given["results"]
+    assert results.summary["images"] == IMAGES
+    assert results.table.accuracy.between(0, 1).all()
+    assert results.report.is_file()
+    assert results.report.is_relative_to("runs/Classification")
+
+
+def test_it_is_what_the_command_line_measures(in_folder):  # noqa: F811
+    folder = run_evaluate(in_folder, "cls_scenes.yaml")
+    protocol = dds.AttackAndPurify(
+        dds.purifiers.DiffusionDenoiser("zoo:scenes-ddpm"),
+        [10, {"sigma": 0.25}],
+        attacks={"pgd": dds.attacks.PGD(steps=1)},
+        draws=2,
+    )
+    results = dds.evaluate(
+        dds.tasks.Classification("zoo:scenes-classification"),
+        dds.data.Scenes(limit=3, batch_size=2),
+        protocol,
+        in_folder / "python",
+        accelerator="cpu",
+    )
+    assert {entry["key"]: entry for entry in results.summary["conditions"]} == conditions(folder)
+    pd.testing.assert_frame_equal(results.samples, pd.read_parquet(folder / "samples.parquet"))
+    assert set(results.figures) == {path.stem for path in (folder / "figures").glob("*.png")}
+
+
+def test_the_table_holds_every_metric_with_its_interval(task, pairs, tmp_path):
+    results = evaluate(task, pairs, tmp_path / "run")
+    entry = results.summary["conditions"][-1]
+    row = results.table.loc[entry["key"]]
+    assert (row.attack, row.attacker_sees, row.t, row.draws) == ("pgd", "same", 145, 2)
+    for name, value in entry["metrics"].items():
+        assert (row[name], row[f"{name}_low"], row[f"{name}_high"]) == tuple(value.values())
+    assert row.utility_drop == entry["utility_drop"]["value"]
+    again = dds.Results.read(tmp_path / "run")
+    pd.testing.assert_frame_equal(again.table, results.table)
+    assert "<table" in results._repr_html_()
+
+
+class Mappings(Dataset):
+    def __init__(self, pairs):
+        self.pairs = pairs
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, index):
+        image, label = self.pairs[index]
+        return {"image": image, "label": label}
+
+
+def test_however_the_images_are_given(task, pairs, tmp_path):
+    """Order, batches and the form of samples change nothing."""
+    given = {
+        "pairs": pairs,
+        "mappings": Mappings(pairs),
+        "loader": DataLoader(pairs, batch_size=2, shuffle=True),
+        "part": Subset(Mappings([*pairs, *pairs]), range(IMAGES)),
+    }
+    tables = [evaluate(task, data, tmp_path / name).table for name, data in given.items()]
+    for other in tables[1:]:
+        pd.testing.assert_frame_equal(other, tables[0], rtol=1e-5)
+
+
+def test_a_run_is_not_overwritten_but_may_be_gone_on_with(task, pairs, tmp_path):
+    first = evaluate(task, pairs, tmp_path / "run")
+    with pytest.raises(dds.InputError, match="not empty"):
+        evaluate(task, pairs, tmp_path / "run")
+    assert evaluate(task, pairs, tmp_path / "run", resume=True).summary == first.summary
+    other = dds.tasks.Classification(TinyClassifier(), mean=[0.5] * 3, std=[0.2] * 3)
+    with pytest.raises(dds.InputError, match="another configuration"):
+        evaluate(other, pairs, tmp_path / "run", resume=True)
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        yield from ()
+
+
+normalised = Normalize([0.5] * 3, [0.2] * 3)
+REFUSED = {
+    "a stream": (lambda pairs: Stream(), "Stream has no length"),
+    "a sampler": (
+        lambda pairs: DataLoader(pairs, sampler=SubsetRandomSampler([1])),
+        "a sampler",
+    ),
+    "a collation": (
+        lambda pairs: DataLoader(pairs, collate_fn=lambda them: them[0]),
+        "collate_fn",
+    ),
+    "Pillow": (
+        lambda pairs: [(Image.new("RGB", (8, 8)), 0)],
+        "sample 0 is a Image; expected a float",
+    ),
+    "triples": (lambda pairs: [(*pairs[0], "a.png")], r"expected a mapping .* or a pair \(image, label\)"),
+    "normalised": (lambda pairs: [(normalised(image), label) for image, label in pairs], r"\[0, 1\]"),
+    "bytes": (lambda pairs: [((image * 255).byte(), label) for image, label in pairs], "uint8"),
+    "another class": (lambda pairs: [(image, 9) for image, _ in pairs], "9"),
+    "nothing": (lambda pairs: [], "found no test images"),
+}
+
+
+@pytest.mark.parametrize("data", REFUSED)
+def test_data_that_cannot_be_used_is_refused(task, pairs, tmp_path, data):
+    make, words = REFUSED[data]
+    with pytest.raises(dds.InputError, match=words):
+        evaluate(task, make(pairs), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_bare_network_is_no_task(pairs, tmp_path):
+    with pytest.raises(dds.InputError, match=r"TinyClassifier; expected one of dds\.tasks"):
+        evaluate(TinyClassifier(), pairs, tmp_path / "run")
