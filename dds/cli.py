@@ -1,6 +1,7 @@
 """The command lines behind `train.py` and `evaluate.py`."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -20,21 +21,22 @@ from rich.console import Console
 from dds.callbacks import AttackAndPurify
 from dds.data import BaseDataModule
 from dds.errors import InputError
-from dds.evaluation import make_trainer
+from dds.evaluation import make_console, make_trainer
 from dds.models.weights import NO_WEIGHTS, save_self_describing
 from dds.protocol import Plan
 from dds.results import (
     ResultsWriter,
     RunFolder,
     findings,
-    log_to_wandb,
     notes,
     read_run,
-    summary_table,
+    summary_tables,
+    write_comparison,
     write_report,
 )
 from dds.results.division import matching
 from dds.results.job import Job
+from dds.results.loggers import Loggers, log_to
 from dds.results.stopping import Stopped, stoppable
 from dds.tasks import BaseTask
 
@@ -75,7 +77,8 @@ def find_config(name: str) -> Path:
     for path in (Path(name).expanduser(), CONFIGS / name, CONFIGS / f"{name}.yaml"):
         if path.is_file():
             return path
-    shipped = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml"))
+    paths = (path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
+    shipped = sorted(str(path) for path in paths if path.parts[0] != "sweep")  # those are W&B's
     close = "".join(f" Did you mean {like}?" for like in get_close_matches(name, shipped, n=1))
     raise InputError(f"there is no config {name!r}; expected a path, or one of {', '.join(shipped)}.{close}")
 
@@ -125,12 +128,13 @@ def _parser(description: str) -> ArgumentParser:
 def evaluate(arguments: Arguments) -> None:
     """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`.
 
-    `report` as the first argument draws the figures and pages of finished runs anew.
+    `report` as the first argument draws the figures and pages of runs anew, `compare` lays runs over each
+    other.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    if [*given][:1] == ["report"]:
-        _report(given[1:])
-        return
+    command = {"report": _report, "compare": _compare}.get(next(iter(given), ""))
+    if command is not None:
+        return command(given[1:])
     with stoppable():
         parser = _evaluation_parser()
         config = parser.parse_args(arguments)
@@ -140,7 +144,7 @@ def evaluate(arguments: Arguments) -> None:
             conditions = built.protocol.plan.conditions
             chosen = matching([condition.key for condition in conditions], config.conditions)
             built.protocol.plan = Plan.of(condition for condition in conditions if condition.key in chosen)
-            Console().print(built.protocol.describe())
+            make_console().print(built.protocol.describe())
         else:
             _run(parser, config, built)
 
@@ -158,9 +162,27 @@ def _report(arguments: list[str]) -> None:
         print(f"Report: {write_report(folder, read_run(folder))}")
 
 
+def _compare(arguments: list[str]) -> None:
+    """Lay runs over each other on one page."""
+    parser = _Parser(
+        prog="evaluate.py compare",
+        description="Lay runs over each other on one page: of other tasks, models, purifiers, seeds. "
+        "Example: evaluate.py compare runs/*_scenes/study",
+    )
+    parser.add_argument("runs", type=Path, nargs="+", help="Run folders, runs/<experiment>/<name>.")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("comparison.html"),
+        help="The page; its figures go to a folder of its name.",
+    )
+    given = parser.parse_args(arguments)
+    print(f"Comparison: {write_comparison([RunFolder(path) for path in given.runs], given.out)}")
+
+
 def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     """Do this job's part of a run; the job after which nothing is left finishes it."""
-    console = Console(quiet=config.show != "table")
+    console = make_console(quiet=config.show != "table")
     job = Job(built.task, built.data, built.protocol, config.share, config.conditions, console)
     text = job.with_header(parser.dump(_of_all_jobs(config), skip_none=False))
     writer = ResultsWriter(_run_folder(config), text, _may_go_on(config))
@@ -168,7 +190,7 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     try:
         job.measure(trainer, writer)
         if trainer.is_global_zero and job.merge(writer.folder):
-            _finish(config, job.summarise(writer.folder), writer.folder, console)
+            _finish(config, built.logger, job.summarise(writer.folder), writer.folder, console)
     except Stopped as stopped:
         again = "" if writer.go_on and config.name else f" and --resume --name={writer.folder.path.name}"
         stopped.add_note(f"What was measured is kept; go on by the same command{again}.")
@@ -177,8 +199,8 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
 
 def _evaluation_parser() -> ArgumentParser:
     parser = _parser(
-        "Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml. The pages of "
-        "finished runs are drawn anew by: evaluate.py report runs/…"
+        "Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml. Of finished "
+        "runs, evaluate.py report runs/… draws the pages anew, evaluate.py compare runs/… one page of all."
     )
     parser.add_subclass_arguments(BaseTask, "task", required=True, help="The task and its network.")
     parser.add_subclass_arguments(BaseDataModule, "data", required=True, help="The images.")
@@ -205,8 +227,14 @@ def _evaluation_parser() -> ArgumentParser:
         type=str | None,
         help="Measure only some of the run's conditions, e.g. 'clean/*,pgd/*'; other jobs add the others.",
     )
-    add("--logger", type=bool, default=True, help="Log to Weights & Biases (offline without a key).")
-    add("--project", default="dds", help="Weights & Biases project.")
+    add(
+        "--logger",
+        type=Loggers,
+        default=True,
+        help="Dashboards: true, Weights & Biases (offline without a key); false, none; or one or a list of "
+        "Lightning's loggers, by class_path.",
+    )
+    add("--project", default="dds", help="Weights & Biases project, with --logger=true.")
     add(
         "--show",
         type=Literal["table", "path", "json"],
@@ -222,11 +250,17 @@ def _run_folder(config: Namespace) -> RunFolder:
     if (config.share or config.conditions) and not config.name:
         raise InputError("--share and --conditions need --name: of the run that all jobs add to.")
     if config.name or not config.resume:
-        return RunFolder(experiment / (config.name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")))
+        return RunFolder(experiment / (config.name or _new_name()))
     runs = sorted(experiment.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
     if not runs:
         raise InputError(f"there is no run in {experiment} to go on with. Leave --resume out.")
     return RunFolder(runs[-1].parent)
+
+
+def _new_name() -> str:
+    """Return the time and, in a sweep, the id of the run: two agents may start in the same second."""
+    of_sweep = [os.environ["WANDB_RUN_ID"]] if "WANDB_SWEEP_ID" in os.environ else []
+    return "_".join([f"{datetime.now():%Y-%m-%d_%H-%M-%S}", *of_sweep])
 
 
 def _may_go_on(config: Namespace) -> bool:
@@ -241,9 +275,11 @@ def _of_all_jobs(config: Namespace) -> Namespace:
     return shared
 
 
-def _finish(config: Namespace, summary: dict[str, Any], folder: RunFolder, console: Console) -> None:
+def _finish(
+    config: Namespace, logger: Loggers, summary: dict[str, Any], folder: RunFolder, console: Console
+) -> None:
     """Turn what was measured into everything that people look at."""
-    console.print(summary_table(summary, summary["utility"]))
+    console.print(*summary_tables(summary, summary["utility"], console.width))
     for kind, lines in (("Note", notes(summary)), ("Sanity", findings(summary))):
         for line in lines:
             console.print(f"{kind}: {line}", highlight=False)
@@ -252,8 +288,8 @@ def _finish(config: Namespace, summary: dict[str, Any], folder: RunFolder, conso
     console.print(f"Results: {folder.path}", soft_wrap=True)
     if config.show != "table":
         print(json.dumps(summary) if config.show == "json" else folder.path)
-    if config.logger:
-        console.print(log_to_wandb(folder, summary, config.project), soft_wrap=True)
+    for line in log_to(logger, folder, summary, config.project):
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _stem(config: Namespace) -> str:

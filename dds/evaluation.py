@@ -1,6 +1,7 @@
 """An evaluation from Python, without a YAML."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Mapping
 from datetime import datetime
@@ -64,7 +65,7 @@ def evaluate(
         )
     module = data if isinstance(data, BaseDataModule) else GivenData(data, task.target)
     path = Path(folder or Path("runs", type(task).__name__, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
-    console = Console(quiet=quiet)
+    console = make_console(quiet)
     job = Job(task, module, protocol, console=console)
     writer = ResultsWriter(RunFolder(path), job.with_header(_config(task, module, protocol)), resume)
     made = make_trainer(protocol, writer, console, **{"devices": 1, **trainer})
@@ -76,6 +77,15 @@ def evaluate(
     summary = job.summarise(writer.folder)
     write_report(writer.folder, summary)
     return Results(path, summary)
+
+
+def make_console(quiet: bool = False) -> Console:
+    """Return where an evaluation speaks: the terminal; in a file or a pipe, lines of 100 characters.
+
+    Args:
+        quiet: Whether it says nothing at all.
+    """
+    return Console(quiet=quiet, width=None if sys.stdout.isatty() else 100)
 
 
 def make_trainer(

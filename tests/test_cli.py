@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -148,6 +149,30 @@ def test_summary_has_the_promised_form(in_folder):
     assert last["sigma"] == pytest.approx(0.2516, abs=1e-4)
     for value in last["metrics"].values():
         assert value["low"] <= value["high"]
+
+
+def test_scripts_get_what_they_ask_for_and_nothing_else(in_folder, capsys):
+    folder = run_evaluate(in_folder, "cls_scenes.yaml", "--show=json", name="json")
+    said = capsys.readouterr()
+    assert json.loads(said.out) == json.loads((folder / "summary.json").read_text())
+    run_evaluate(in_folder, "cls_scenes.yaml", "--show=path", name="path")
+    assert capsys.readouterr().out == f"{in_folder / 'cls_scenes' / 'path'}\n"
+
+
+def test_page_and_figures_are_drawn_anew_from_the_folder_alone(in_folder, capsys):
+    folder = run_evaluate(in_folder, "cls_scenes.yaml")
+    first = (folder / "report.html").read_text()
+    (folder / "report.html").unlink()
+    shutil.rmtree(folder / "figures")
+    capsys.readouterr()
+    evaluate(["report", "cls_scenes/run"])
+    assert capsys.readouterr().out == "Report: cls_scenes/run/report.html\n"
+    assert (folder / "report.html").read_text() == first
+    assert len(list((folder / "figures").glob("*.svg"))) == 5
+    with pytest.raises(SystemExit) as end:
+        evaluate(["report", "cls_scenes"])
+    assert end.value.code == 2
+    assert "holds no summary.json" in capsys.readouterr().err
 
 
 def test_every_data_set_metric_follows_from_the_samples_alone(in_folder):

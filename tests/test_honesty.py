@@ -62,7 +62,7 @@ from dds.purifiers import (
     ResizeOnly,
     Transformation,
 )
-from dds.results import ResultsWriter, RunFolder, log_to_wandb, summary_table
+from dds.results import ResultsWriter, RunFolder, log_to_wandb, summary_tables
 from dds.results.figures import utility_curve
 from dds.results.grid import Grid
 from dds.results.summary import summarise
@@ -589,7 +589,8 @@ def incomplete(tmp_path):
 
 
 def test_rule_8_an_empty_cell_of_the_table(incomplete):
-    columns = [list(column.cells) for column in summary_table(incomplete, "accuracy").columns]
+    (table,) = summary_tables(incomplete, "accuracy", width=100)
+    columns = [list(column.cells) for column in table.columns]
     cells = {row: [column[i] for column in columns[1:]] for i, row in enumerate(columns[0])}
     filled = {row: [bool(cell) for cell in cells[row]] for row in cells}
     assert filled["pgd/none"] == [True, True, True]

@@ -3,7 +3,7 @@ from torch import Tensor
 
 from dds.metrics.ssim import ssim
 
-_FLOOR = 1e-10  # mean squared error of identical images, so that their PSNR is 100 dB and not infinite
+_MOST = 100.0  # dB: the PSNR of identical images, for it would be infinite
 
 
 def fidelity(shown: Tensor, original: Tensor) -> dict[str, Tensor]:
@@ -16,7 +16,10 @@ def fidelity(shown: Tensor, original: Tensor) -> dict[str, Tensor]:
     Returns:
         `psnr` in dB and `ssim` (Wang et al. 2004), each `[B]`.
     """
-    error = (shown - original).square().mean((1, 2, 3)).clamp(min=_FLOOR)
+    if torch.equal(shown, original):
+        ones = shown.new_ones(len(shown))
+        return {"psnr": _MOST * ones, "ssim": ones}
+    error = (shown - original).square().mean((1, 2, 3)).clamp(min=10 ** (-_MOST / 10))
     return {"psnr": -10 * torch.log10(error), "ssim": ssim(shown, original)}
 
 

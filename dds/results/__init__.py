@@ -1,9 +1,9 @@
 from dds.results.notes import notes
-from dds.results.report import read_run, write_report
+from dds.results.report import read_run, write_comparison, write_report
 from dds.results.results import Results
 from dds.results.run_folder import RunFolder
 from dds.results.sanity import findings
-from dds.results.table import summary_table
+from dds.results.table import summary_tables
 from dds.results.wandb_log import log_to_wandb
 from dds.results.writer import ResultsWriter
 
@@ -15,6 +15,7 @@ __all__ = [
     "log_to_wandb",
     "notes",
     "read_run",
-    "summary_table",
+    "summary_tables",
+    "write_comparison",
     "write_report",
 ]

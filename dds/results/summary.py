@@ -50,7 +50,7 @@ def summarise(
         One entry a condition, as in `summary.json`.
     """
     images = len(np.unique(samples["index"].to_numpy()))
-    weights = _bootstrap_weights(images, seed)
+    weights = bootstrap_weights(images, seed)
     baseline: Array | None = None
     right_before: dict[Defence | None, Array] = {}
     entries = []
@@ -70,12 +70,27 @@ def summarise(
     return entries
 
 
+def resampled_utility(task: type[BaseTask], samples: pa.Table, key: str, weights: Array) -> Array:
+    """Compute a condition's utility, its mean over draws, on all images and on each resampled data set.
+
+    Args:
+        task: Whose utility it is.
+        samples: Rows of `samples.parquet`.
+        key: The condition.
+        weights: `[1 + REPLICATES, images]`, as `bootstrap_weights` returns them.
+
+    Returns:
+        `[1 + REPLICATES]`; differences and ratios of such are paired if the weights are the same.
+    """
+    return _mean_over_draws(task, _stack(_rows(samples, key), weights.shape[1]), weights)[task.utility]
+
+
 def _rows(table: pa.Table, key: str) -> pa.Table:
     rows = table.filter(pc.equal(table["condition"], key))
     return rows.drop_columns([name for name in rows.column_names if rows[name].null_count == len(rows)])
 
 
-def _bootstrap_weights(images: int, seed: int) -> Array:
+def bootstrap_weights(images: int, seed: int) -> Array:
     """Return how often each image is drawn, `[1 + REPLICATES, images]`; first each once."""
     random = np.random.default_rng(seed)
     resampled = random.multinomial(images, np.full(images, 1 / images), size=REPLICATES)
@@ -97,14 +112,19 @@ def _success(right: Array, before: Array, weights: Array) -> Metrics:
 
 def _condition_metrics(task: type[BaseTask], stacked: dict[str, Array], weights: Array) -> Metrics:
     images, draws = stacked[task.score].shape[:2]
-    each = [task.metrics({k: v[:, d] for k, v in stacked.items()}, weights) for d in range(draws)]
-    metrics = {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
+    metrics = _mean_over_draws(task, stacked, weights)
     if draws > 1:
         worst = _worst_draw(task, stacked[task.score])
         chosen = {name: value[np.arange(images), worst] for name, value in stacked.items()}
         metrics |= {f"{k}_worst": v for k, v in task.metrics(chosen, weights).items()}
     shared = {name: stacked[name].mean(1) for name in SHARED if name in stacked}
     return metrics | {name: weights @ value / images for name, value in shared.items()}
+
+
+def _mean_over_draws(task: type[BaseTask], stacked: dict[str, Array], weights: Array) -> Metrics:
+    draws = stacked[task.score].shape[1]
+    each = [task.metrics({k: v[:, d] for k, v in stacked.items()}, weights) for d in range(draws)]
+    return {name: np.mean([one[name] for one in each], axis=0) for name in each[0]}
 
 
 def _worst_draw(task: type[BaseTask], score: Array) -> NDArray[np.int64]:

@@ -1,9 +1,11 @@
 import json
+from io import StringIO
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from matplotlib.figure import Figure
+from rich.console import Console
 from scipy import stats
 
 from dds.models.schedule import NoiseLevel
@@ -11,7 +13,7 @@ from dds.protocol import NOTHING, Defence, list_conditions
 from dds.results.figures import utility_curve
 from dds.results.figures.style import styles as styles_of
 from dds.results.summary import interval, summarise
-from dds.results.table import summary_table
+from dds.results.table import summary_tables
 from dds.tasks import Classification, DepthEstimation
 
 IMAGES, DRAWS = 200, 3
@@ -144,7 +146,8 @@ def test_defences_without_a_level_have_a_name_in_tables_and_a_mark_in_figures(sa
         "utility": "accuracy",
         "lower_is_better": False,
     }
-    headers = [str(column.header) for column in summary_table(summary, "accuracy").columns]
+    (table,) = summary_tables(summary, "accuracy", width=100)
+    headers = [str(column.header) for column in table.columns]
     assert "jpeg" in headers
     figure = Figure()
     utility_curve(figure, summary)
@@ -156,11 +159,29 @@ def test_defences_without_a_level_have_a_name_in_tables_and_a_mark_in_figures(sa
 
 def test_table_has_a_row_for_each_attack_and_empty_cells_stay_empty(samples):
     entries = summarise(Classification, CONDITIONS, samples, None)
-    table = summary_table({"conditions": entries[:-1], "images": IMAGES, "data": "X"}, "accuracy")
+    summary = {"conditions": entries[:-1], "images": IMAGES, "data": "X"}
+    (table,) = summary_tables(summary, "accuracy", width=100)
     columns = [list(column.cells) for column in table.columns]
     assert columns[0] == ["clean", "pgd/none", "PSNR, dB"]
     assert columns[2][1] == ""  # pgd at t10 was left out
     assert columns[1][0].startswith(".9") or columns[1][0].startswith(".8")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 300])
+def test_tables_fit_the_line_and_show_every_cell_whole(samples, width):
+    """The defences share two tables or more out where they must; a cell is never cut off."""
+    names = ["t10", *(f"other{n}" for n in range(9))]
+    condition = CONDITIONS[1]
+    (entry,) = [e for e in summarise(Classification, CONDITIONS, samples, None) if e["key"] == condition.key]
+    entries = [{**entry, "t": None, "defence": name, "key": f"clean/-/{name}"} for name in names]
+    tables = summary_tables({"conditions": entries, "images": IMAGES, "data": "X"}, "accuracy", width)
+    console = Console(width=width, record=True, file=StringIO())
+    console.print(*tables)
+    said = console.export_text()
+    assert max(map(len, said.splitlines())) <= width
+    assert all(name in said for name in names)
+    assert "…" not in said
+    assert (len(tables) == 1) == (width == 300)
 
 
 def test_many_lines_share_colours_by_attack_and_dashes_by_view():

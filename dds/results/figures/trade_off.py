@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
+from dds.results.figures.labels import label_points
 from dds.results.figures.style import COLOURS, INK, quantity
 from dds.results.layout import is_named
 from dds.results.standing import Comparison, Standing
@@ -16,8 +16,6 @@ _KINDS = {  # marker, colour
     "noise level": ("o", _BLUE),
     "without noise level": ("D", _ORANGE),
 }
-_AROUND = [(side * 7, height) for height in (4, -11, 14, -21, 24, 34, 44) for side in (1, -1)]  # points
-_LEADER = {"arrowstyle": "-", "linewidth": 0.4, "color": INK, "shrinkA": 0, "shrinkB": 4}
 
 
 def trade_off(figure: Figure, summary: Mapping[str, Any]) -> None:
@@ -37,7 +35,7 @@ def trade_off(figure: Figure, summary: Mapping[str, Any]) -> None:
     _label_axes(axes, summary)
     figure.legend(frameon=False, loc="outside upper center", ncols=4)
     names = [standing.name.split(" σ")[0] for standing in shown]
-    _label_points(figure, axes, names, np.transpose(_places(comparison, shown)))
+    label_points(figure, axes, names, np.transpose(_places(comparison, shown)))
 
 
 def comparable(comparison: Comparison) -> list[Standing]:
@@ -95,29 +93,3 @@ def _label_axes(axes: Axes, summary: Mapping[str, Any]) -> None:
         axes.set_ylim(-0.06 * top, top)  # room for marks at 0
     axes.grid(alpha=0.3)
     axes.plot([], [], "o", color=INK, markerfacecolor="none", markersize=5, label="worst blind attack")
-
-
-def _label_points(figure: Figure, axes: Axes, names: Sequence[str], places: Any) -> None:
-    """Write each name beside its point, where it hides no other name and no point."""
-    figure.draw_without_rendering()  # only then is it known where things are
-    centres = axes.transData.transform(places)
-    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in centres]
-    for name, place in zip(names, places, strict=True):
-        tried = [axes.annotate(name, place, **_beside(offset)) for offset in _AROUND]
-        boxes = [note.get_window_extent() for note in tried]
-        hidden = [sum(box.overlaps(other) for other in taken) + _leaves(axes, box) for box in boxes]
-        chosen = int(np.argmin(hidden))
-        taken.append(boxes[chosen])
-        for note in tried:
-            note.remove()
-        axes.annotate(name, place, **_beside(_AROUND[chosen]), arrowprops=_LEADER)
-
-
-def _leaves(axes: Axes, box: Bbox) -> bool:
-    """Whether a box is not wholly inside the axes, where it would hide the ticks."""
-    return not (axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1))
-
-
-def _beside(offset: tuple[int, int]) -> dict[str, Any]:
-    side = "left" if offset[0] > 0 else "right"
-    return {"xytext": offset, "textcoords": "offset points", "ha": side, "fontsize": 8}

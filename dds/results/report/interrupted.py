@@ -38,7 +38,7 @@ def read_interrupted(folder: RunFolder) -> dict[str, Any]:
         )
     whole = rows.filter(pc.is_in(rows["index"], pa.array(images.tolist(), pa.int64())))
     conditions = [grid.conditions[place] for place in begun]
-    entries = summarise(_task(folder), conditions, *merge_rows(whole, grid.keys), head["seed"])
+    entries = summarise(find_task(folder), conditions, *merge_rows(whole, grid.keys), head["seed"])
     measured = {"images": len(images), "seconds": folder.seconds(), "conditions": entries}
     return {**head, **measured, "missing": grid.describe(missing)}
 
@@ -56,8 +56,12 @@ def _read_plan(folder: RunFolder) -> tuple[dict[str, Any], Grid]:
         ) from error
 
 
-def _task(folder: RunFolder) -> type[BaseTask]:
-    """Find the task that a run's configuration names."""
+def find_task(folder: RunFolder) -> type[BaseTask]:
+    """Find the task that a run's configuration names.
+
+    Raises:
+        InputError: If it cannot be imported, or is no task.
+    """
     path = folder.read_config()["task"]["class_path"]
     module, _, name = path.rpartition(".")
     try:

@@ -1,7 +1,7 @@
 """`report.html`: a run on one page that needs nothing else."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,18 @@ def write_report(folder: RunFolder, summary: Summary) -> Path:
     return folder.report
 
 
+def templates(**filters: Callable[..., str]) -> Environment:
+    """Return what turns templates into pages, with filters of its own."""
+    pages = Environment(
+        loader=PackageLoader("dds.results.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    pages.filters |= {"number": number, "with_interval": with_interval, **filters}
+    return pages
+
+
 def inline_svg(path: Path) -> Markup:
     """Return a figure for a page: with names of its own inside, and in the page's text colour."""
     svg = path.read_text()
@@ -61,16 +73,10 @@ def inline_svg(path: Path) -> Markup:
 
 
 def _render(folder: RunFolder, summary: Summary, drawn: Mapping[str, Markup]) -> str:
-    page = Environment(
-        loader=PackageLoader("dds.results.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    page.filters |= {"number": number, "with_interval": with_interval, "line_name": _short_name}
     comparison = Comparison(summary)
     pictures = Pictures(read_pictures(folder), comparison.layout)
-    return page.get_template("report.html.j2").render(
+    page = templates(line_name=_short_name).get_template("report.html.j2")
+    return page.render(
         name=f"{folder.path.parent.name}/{folder.path.name}",
         summary=summary,
         comparison=comparison,
@@ -82,6 +88,7 @@ def _render(folder: RunFolder, summary: Summary, drawn: Mapping[str, Markup]) ->
         headlines=headlines(summary, comparison),
         metrics=list(dict.fromkeys(name for entry in summary["conditions"] for name in entry["metrics"])),
         figures=drawn,
+        folder=folder.figures.name,
         panels=list(_panels(pictures, comparison)),
         pictures=pictures,
         failures=_failures(folder, summary, comparison, pictures),
