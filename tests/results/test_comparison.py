@@ -1,7 +1,6 @@
 import json
 import re
 import shutil
-import subprocess
 import xml.etree.ElementTree as ET
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -11,9 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import yaml
+from browser import ask, needs_browser
 from matplotlib.figure import Figure
 from PIL import Image
-from results.test_report import CHROMIUM, EVIL, Page
+from results.test_report import EVIL, Page
 from scipy import stats
 
 import dds.tasks
@@ -594,29 +594,17 @@ def test_runs_look_different():
 # In a browser
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+@needs_browser
 def test_in_a_browser_tables_sort_and_a_phone_need_not_scroll_sideways(page, tmp_path):
-    probe = """<script>
-      const table = document.querySelector("#conditions table"), said = {};
+    script = """
+      const table = document.querySelector("#conditions table");
       const column = (n) => [...table.tBodies[0].rows].map((row) => row.cells[n].dataset.value ?? "");
       table.tHead.rows[0].cells[2].querySelector("button").click();
       said.falling = column(2);
-      said.width = [document.documentElement.scrollWidth, innerWidth];
-      document.title = JSON.stringify(said);
-    </script></body>"""
-    (tmp_path / "page.html").write_text(page.replace("</body>", probe))
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--window-size=500,900",
-        f"--user-data-dir={tmp_path}",
-    ]
-    command = [CHROMIUM, *options, "--dump-dom", (tmp_path / "page.html").as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    said = json.loads(re.search(r"<title>(.*?)</title>", shown)[1])
+    """
+    said = ask(page, script, tmp_path)
     numbers = [float(value) for value in said["falling"] if value]
     assert numbers == sorted(numbers, reverse=True)
     assert "" in said["falling"]
     assert set(said["falling"][len(numbers) :]) == {""}
-    assert said["width"][0] <= said["width"][1]
+    assert said["width"] <= said["phone"]

@@ -1,7 +1,6 @@
 import json
 import re
 import shutil
-import subprocess
 from base64 import b64decode
 from html.parser import HTMLParser
 from io import BytesIO
@@ -11,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import yaml
+from browser import ask, needs_browser
 from PIL import Image
 
 from dds.errors import InputError
@@ -43,7 +43,6 @@ CONDITIONS = [
 KEYS = [condition.key for condition in CONDITIONS]
 WEIGHTS = {"task": "ab" * 32, "purifier": "cd" * 32}
 SHARES = {"clean": 0.9, EVIL: 0.3, "sia": 0.5}
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def make_samples():
@@ -496,10 +495,10 @@ def test_another_folder_is_no_run(tmp_path):
 # In a browser
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+@needs_browser
 def test_in_a_browser_the_table_sorts_and_a_phone_need_not_scroll_sideways(page, tmp_path):
-    probe = """<script>
-      const table = document.querySelector("table.cells"), said = {};
+    script = """
+      const table = document.querySelector("table.cells");
       const column = (n) => [...table.tBodies[0].rows].map((row) => row.cells[n].dataset.value ?? "");
       said.before = column(2);
       table.tHead.rows[0].cells[2].querySelector("button").click();
@@ -508,25 +507,12 @@ def test_in_a_browser_the_table_sorts_and_a_phone_need_not_scroll_sideways(page,
       said.rising = column(2);
       table.tHead.rows[0].cells[3].querySelector("button").click();
       said.last = column(3);
-      said.width = [document.documentElement.scrollWidth, innerWidth];
-      said.broken = [...document.images].filter((image) => image.complete && !image.naturalWidth).length;
       said.alert = document.querySelectorAll("script").length;
-      document.title = JSON.stringify(said);
-    </script></body>"""
-    (tmp_path / "page.html").write_text(page.replace("</body>", probe))
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--window-size=500,900",
-        f"--user-data-dir={tmp_path}",
-    ]
-    command = [CHROMIUM, *options, "--dump-dom", (tmp_path / "page.html").as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    said = json.loads(re.search(r"<title>(.*?)</title>", shown)[1])
+    """
+    said = ask(page, script, tmp_path)
     numbers = [float(value) for value in said["before"] if value]
     assert [float(value) for value in said["falling"]] == sorted(numbers, reverse=True)
     assert [float(value) for value in said["rising"]] == sorted(numbers)
     assert said["last"][-1] == ""  # the missing cell
-    assert said["width"][0] <= said["width"][1]
+    assert said["width"] <= said["phone"]
     assert (said["broken"], said["alert"]) == (0, 2)
