@@ -109,9 +109,7 @@ def test_shipped_evaluation_end_to_end(in_folder, config, capsys):
     left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     expected = {"config.yaml", "samples.parquet", "votes.parquet", "summary.json", "examples.npz"}
     drawn = ["utility", "examples", "overview", "heatmap"]
-    if (
-        conditions(folder)["clean/-/t10"]["utility_drop"]["value"] is not None
-    ):  # random weights may be worth 0
+    if conditions(folder)["clean/-/t10"]["utility_drop"]["value"] is not None:  # random weights
         drawn.append("trade_off")
     figures = {f"figures/{name}.{kind}" for name in drawn for kind in ("png", "svg")}
     assert left == expected | figures | {"report.html"}
