@@ -151,12 +151,11 @@ def evaluate(arguments: Arguments) -> None:
 
 def _report(arguments: list[str]) -> None:
     """Draw the figures and the page of runs anew, from their folders alone."""
-    parser = _Parser(
-        prog="evaluate.py report",
-        description="Draw figures/ and report.html of runs anew, from what their folders hold. Of an "
-        "interrupted run, as far as it got. Example: evaluate.py report runs/seg_scenes/*",
+    parser = _runs_parser(
+        "report",
+        "Draw figures/ and report.html of runs anew, from what their folders hold. Of an interrupted run, as "
+        "far as it got. Example: evaluate.py report runs/seg_scenes/*",
     )
-    parser.add_argument("runs", type=Path, nargs="+", help="Run folders, runs/<experiment>/<name>.")
     for path in parser.parse_args(arguments).runs:
         folder = RunFolder(path)
         print(f"Report: {write_report(folder, read_run(folder))}")
@@ -164,12 +163,11 @@ def _report(arguments: list[str]) -> None:
 
 def _compare(arguments: list[str]) -> None:
     """Lay runs over each other on one page."""
-    parser = _Parser(
-        prog="evaluate.py compare",
-        description="Lay runs over each other on one page: of other tasks, models, purifiers, seeds. "
-        "Example: evaluate.py compare runs/*_scenes/study",
+    parser = _runs_parser(
+        "compare",
+        "Lay runs over each other on one page: of other tasks, models, purifiers, seeds. Example: "
+        "evaluate.py compare runs/*_scenes/study",
     )
-    parser.add_argument("runs", type=Path, nargs="+", help="Run folders, runs/<experiment>/<name>.")
     parser.add_argument(
         "--out",
         type=Path,
@@ -178,6 +176,12 @@ def _compare(arguments: list[str]) -> None:
     )
     given = parser.parse_args(arguments)
     print(f"Comparison: {write_comparison([RunFolder(path) for path in given.runs], given.out)}")
+
+
+def _runs_parser(command: str, description: str) -> ArgumentParser:
+    parser = _Parser(prog=f"evaluate.py {command}", description=description)
+    parser.add_argument("runs", type=Path, nargs="+", help="Run folders, runs/<experiment>/<name>.")
+    return parser
 
 
 def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
