@@ -181,6 +181,22 @@ def test_page_and_figures_are_drawn_anew_from_the_folder_alone(in_folder, capsys
     assert "holds no summary.json" in capsys.readouterr().err
 
 
+def test_runs_are_compared_on_one_page(in_folder, capsys):
+    """A run and its copy: every paired difference is 0."""
+    folder = run_evaluate(in_folder, "cls_scenes.yaml")
+    shutil.copytree(folder, folder.parent / "copy")
+    capsys.readouterr()
+    evaluate(["compare", "cls_scenes/run", "cls_scenes/copy", "--out=both.html"])
+    assert capsys.readouterr().out == "Comparison: both.html\n"
+    page = Path("both.html").read_text()
+    assert "cls_scenes/run" in page
+    assert "cls_scenes/copy" in page
+    assert {path.suffix for path in Path("both").iterdir()} == {".png", ".svg"}
+    with pytest.raises(SystemExit):
+        evaluate(["compare", "cls_scenes/run"])
+    assert "expected two or more" in capsys.readouterr().err
+
+
 def test_every_data_set_metric_follows_from_the_samples_alone(in_folder):
     """Written without the package: counts summed over images for each draw, then averaged over draws."""
     folder = run_evaluate(in_folder, "seg_scenes.yaml")
