@@ -4,7 +4,8 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from dds.cli import CONFIGS, _evaluation_parser, evaluate
+from dds.cli import CONFIGS, _evaluation_parser, _new_name, evaluate, find_config
+from dds.errors import InputError
 
 SWEEPS = sorted((CONFIGS / "sweep").glob("*.yaml"))
 
@@ -37,3 +38,16 @@ def test_the_plan_of_a_point(capsys):
     sweep = yaml.safe_load((CONFIGS / "sweep" / "seg_scenes.yaml").read_text())
     evaluate([*command_line(sweep, combinations(sweep)[-1]), "--plan"])
     assert "mifgsm/same/t10" in capsys.readouterr().out
+
+
+def test_agents_that_start_in_the_same_second_have_folders_of_their_own(monkeypatch):
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
+    for run in ("one", "two"):
+        monkeypatch.setenv("WANDB_RUN_ID", run)
+        assert _new_name().endswith(f"_{run}")
+
+
+def test_a_sweep_is_not_offered_as_a_config():
+    with pytest.raises(InputError, match=r"seg_scenes\.yaml") as named:
+        find_config("seg_scene.yaml")
+    assert "sweep" not in str(named.value)
