@@ -75,6 +75,9 @@ class AttackAndPurify(Callback):
         self.defences = Defences(purifier, noise_levels, defences or {})
         self.attacks, self.controls = attacks or {}, controls or {}
         self.compile = compile
+        if compile:
+            for network in self.defences.networks:
+                network.forward = torch.compile(network.forward)
         self.seed, self.draws = seed, whole("draws", draws)
         names = [*self.attacks, *self.controls]
         for name in names:
@@ -139,9 +142,6 @@ class AttackAndPurify(Callback):
         """Put the purifiers where the task is, and let it prepare itself with every defence at hand."""
         for module in (*self.defences.purifiers, *self.controls.values()):
             module.to(pl_module.device, cast(torch.dtype, pl_module.dtype)).eval().requires_grad_(False)
-        if self.compile:
-            for network in self.defences.networks:
-                network.forward = torch.compile(network.forward)
         purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
         cast(BaseTask, pl_module).prepare(cast(Any, trainer).datamodule, purify)
 

@@ -432,3 +432,12 @@ def test_the_compiled_network_of_a_purifier_answers_the_same():
         answers.append(torch.cat(network.seen))
         assert hasattr(denoiser.forward, "_torchdynamo_orig_callable") == compile
     torch.testing.assert_close(answers[1], answers[0], rtol=0, atol=1e-4)
+
+
+def test_a_network_is_compiled_once_however_many_pieces_a_run_has(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda forward: compiled.append(forward) or forward)
+    callback = protocol(compile=True)
+    for _ in range(2):
+        trainer(callback).test(Classification(TinyClassifier()), Arrays(), verbose=False)
+    assert len(compiled) == 1

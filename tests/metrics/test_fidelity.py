@@ -31,6 +31,16 @@ def test_identical_images_have_finite_psnr(pair):
     assert (fidelity(pair[0], pair[0])["psnr"] == 100).all()
 
 
+def test_an_image_that_is_the_same_does_not_hang_on_the_others(pair):
+    """Rounding would leave 1 - 2e-5 of flat images, but only where an image beside them has changed."""
+    shown, original = (image.clone() for image in pair)
+    shown[0] = original[0] = 0.3
+    alone, among = fidelity(shown[:1], original[:1]), fidelity(shown, original)
+    for name in ("psnr", "ssim"):
+        assert among[name][0] == alone[name][0]
+        assert among[name][1] < alone[name][0]
+
+
 def test_perturbation_norms(pair):
     attacked, original = pair
     got = perturbation(attacked, original)
