@@ -16,6 +16,9 @@ IGNORED = 255
 BROKEN_GRADIENT = "broken_gradient"
 """The mark of images whose attack met a gradient that is not finite."""
 
+UNTOUCHED = "clean/-/t0"
+"""Key of the condition that has neither attack nor defence."""
+
 EXAMPLES = 4
 """How many images of a batch a record keeps for the figures."""
 

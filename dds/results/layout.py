@@ -9,6 +9,9 @@ from dds.results.table import defence_name
 Entry = Mapping[str, Any]
 """A condition as in `summary.json`."""
 
+Summary = Mapping[str, Any]
+"""The content of `summary.json`."""
+
 Line = tuple[str, str]
 """An attack and what the attacker sees."""
 

@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from PIL import Image
 
 from dds.results.dashboard import Numbers, beside_curves, curves, flat, headline, settings
+from dds.results.layout import Summary
 from dds.results.run_folder import RunFolder
 from dds.results.standing import Comparison
 from dds.results.wandb_log import fill_run, log_to_wandb
@@ -18,9 +19,6 @@ Loggers = bool | Logger | list[Logger]
 """True: W&B; false: none; or loggers by their `class_path`, as for Lightning's trainer."""
 
 _AT_ONCE = 1000  # metrics that MLflow takes in one call
-
-Summary = Mapping[str, Any]
-"""The content of `summary.json`."""
 
 
 def log_to(loggers: Loggers, folder: RunFolder, summary: Summary, project: str) -> Iterator[str]:

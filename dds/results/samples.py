@@ -1,8 +1,9 @@
 """The table of everything measured: a row for each image x condition x draw."""
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -67,8 +68,8 @@ def write_parquet(table: pa.Table, path: Path, seconds: float = 0.0) -> None:
 
 def seconds_of(paths: Iterable[Path]) -> float:
     """Return the time that whole files of `write_parquet` took together."""
-    tables = filter(None, map(_read_whole, paths))
-    return sum(float((table.schema.metadata or {}).get(_SECONDS, 0)) for table in tables)
+    metadata = [_whole(pq.read_schema, path) for path in paths]
+    return sum(float(found.metadata.get(_SECONDS, 0)) for found in metadata if found and found.metadata)
 
 
 def read_rows(paths: Iterable[Path]) -> pa.Table:
@@ -80,15 +81,20 @@ def read_rows(paths: Iterable[Path]) -> pa.Table:
     tables = [
         table.append_column("part", pa.array([path.name] * len(table), pa.string()))
         for path in paths
-        if (table := _read_whole(path)) is not None
+        if (table := _whole(_read, path)) is not None
     ]
     rows = pa.concat_tables([_NO_ROWS, *tables], promote_options="default")
     return rows.set_column(2, _NO_ROWS.schema.field("draw"), rows["draw"].fill_null(COMBINED))
 
 
-def _read_whole(path: Path) -> pa.Table | None:
+def _read(path: Path) -> pa.Table:
+    return pq.ParquetFile(path, page_checksum_verification=True).read()
+
+
+def _whole(read: Callable[[Path], Any], path: Path) -> Any | None:
+    """Read of a file what is wanted; None if it is not there or broken."""
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True).read()
+        return read(path)
     except (pa.ArrowInvalid, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):  # None: of pyarrow itself
             raise

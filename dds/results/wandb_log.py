@@ -12,8 +12,9 @@ from typing import Any
 import wandb
 from PIL import Image
 
+from dds.batch import UNTOUCHED
 from dds.results.dashboard import beside_curves, curves, headline, noise_level, settings, values
-from dds.results.layout import Entry, Line, is_attacked, line_name
+from dds.results.layout import Entry, Line, Summary, is_attacked, line_name
 from dds.results.report.pictures import Picture, Pictures
 from dds.results.report.source import read_pictures
 from dds.results.run_folder import RunFolder
@@ -23,9 +24,6 @@ _PATIENCE = {"init_timeout": 30, "finish_timeout": 300, "finish_timeout_raises":
 _PICTURED = 100  # rows of the table of examples, of up to 5 pictures of at most 128 pixels
 _TAG = 64  # characters that W&B takes
 _STAGES = {"attacked": "attacked", "perturbation": "moved", "task saw": "shown", "decision": "decision"}
-
-Summary = Mapping[str, Any]
-"""The content of `summary.json`."""
 
 
 def log_to_wandb(folder: RunFolder, summary: Summary, project: str) -> str:
@@ -187,7 +185,7 @@ def _stated(entry: Entry) -> dict[str, Any]:
 def _examples(pictures: Pictures, comparison: Comparison) -> Iterator[dict[str, Any]]:
     """Return, image by image, what became of it under each condition of which the report has pictures."""
     for image in range(len(pictures)):
-        original = _cell(pictures.picture(image, "clean/-/t0", "attacked", "original"))
+        original = _cell(pictures.picture(image, UNTOUCHED, "attacked", "original"))
         place = pictures.indices[image] if pictures.indices else image
         for line in comparison.telling_lines():
             for entry in comparison.layout.row(line):

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dds.batch import EXAMPLES, Batch, Record, View
+from dds.batch import EXAMPLES, UNTOUCHED, Batch, Record, View
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.metrics import fidelity, perturbation
@@ -182,7 +182,7 @@ class BaseTask(LightningModule, ABC):
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Record]]:
         """Measure every view of a batch: the clean images, and what `AttackAndPurify` put there."""
-        clean = View(("clean/-/t0",), batch["image"], [batch["image"]])
+        clean = View((UNTOUCHED,), batch["image"], [batch["image"]])
         records: list[Record] = []
         for view in batch.get("views", iter([clean])):
             records += self._measure(view, batch)

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dds.results.figures.labels import label_points
-from dds.results.figures.style import COLOURS, STYLE, blank, write
+from dds.results.figures.style import COLOURS, STYLE, blank, reach, write
 from dds.results.layout import Entry, is_named
 from dds.results.table import defence_name
 
@@ -157,7 +157,7 @@ def _draw(
     named = np.array([is_named(one.entry) for one in outcomes], dtype=bool)
     across, up = np.array(_values(x)), np.array(_values(y))
     bars: Any = {"ecolor": look.colour, "elinewidth": 0.9, "alpha": 0.4}
-    axes.errorbar(across, up, _reach(y), _reach(x), "none", **bars)
+    axes.errorbar(across, up, reach(y), reach(x), "none", **bars)
     mark: Any = {"color": look.colour, "marker": look.marker, "markersize": 5, "label": name}
     axes.plot(across[~named], up[~named], linestyle=look.dashes, linewidth=1.3, **mark)
     axes.plot(across[named], up[named], linestyle="none", markerfacecolor="none", **mark)
@@ -165,12 +165,6 @@ def _draw(
 
 def _values(estimates: Iterable[Estimate]) -> list[float]:
     return [np.nan if (value := one["value"]) is None else value for one in estimates]
-
-
-def _reach(estimates: Sequence[Estimate]) -> Any:
-    """Return how far intervals reach below and above their values, `[2, N]`; 0 where they are not known."""
-    ends = np.array([[one[end] for one in estimates] for end in ("low", "value", "high")], dtype=float)
-    return np.maximum(np.nan_to_num(np.diff(ends, axis=0)), 0)
 
 
 def _places(runs: Runs) -> dict[str, float]:

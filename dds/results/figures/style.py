@@ -89,6 +89,12 @@ def marks(axes: Axes, points: Sequence[Point], colour: str) -> None:
     axes.plot(x, y, marker="D", markersize=4, color=colour, linestyle="none")
 
 
+def reach(estimates: Sequence[Mapping[str, float | None]]) -> Any:
+    """Return how far intervals reach below and above their values, `[2, N]`; 0 where they are not known."""
+    ends = np.array([[one[end] for one in estimates] for end in ("low", "value", "high")], dtype=float)
+    return np.maximum(np.nan_to_num(np.diff(ends, axis=0)), 0)
+
+
 def _columns(points: Sequence[Point]) -> tuple[list[float], Any, Any, Any]:
     values = [[value[k] for _, value in points] for k in ("value", "low", "high")]
     y, low, high = np.array(values, dtype=float)

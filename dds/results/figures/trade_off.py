@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dds.results.figures.labels import label_points
-from dds.results.figures.style import COLOURS, INK, quantity
+from dds.results.figures.style import COLOURS, INK, quantity, reach
 from dds.results.layout import is_named
 from dds.results.standing import Comparison, Standing
 
@@ -61,14 +61,8 @@ def _crosses(
     x, y = _places(comparison, standings)
     lost = [standing.clean["utility_drop"] for standing in standings]
     kept = [comparison.utility(standing.worst) for standing in standings if standing.worst]
-    axes.errorbar(x, y, _reach(kept), 100 * _reach(lost), "none", ecolor=colour, elinewidth=1, alpha=0.35)
+    axes.errorbar(x, y, reach(kept), 100 * reach(lost), "none", ecolor=colour, elinewidth=1, alpha=0.35)
     axes.plot(x, y, marker, color=colour, label=kind, zorder=3)
-
-
-def _reach(values: Sequence[Mapping[str, float]]) -> Any:
-    """Return how far intervals reach below and above their values, `[2, N]`."""
-    ends = [[value[end] for value in values] for end in ("low", "value", "high")]
-    return np.maximum(np.diff(np.array(ends, dtype=float), axis=0), 0)
 
 
 def _blind(

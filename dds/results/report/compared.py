@@ -1,7 +1,7 @@
 """A run among others: its numbers relative to its own clean utility, and what differences are made of."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -10,18 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import dds.tasks
+from dds.batch import UNTOUCHED
 from dds.errors import InputError
 from dds.results.figures.comparison import Estimate, Outcome
-from dds.results.layout import Entry, Line, is_attacked
+from dds.results.layout import Entry, Line, Summary, is_attacked
 from dds.results.report.interrupted import find_task
-from dds.results.report.source import Summary, gaps, read_run, read_samples
+from dds.results.report.source import gaps, read_run, read_samples, whole_cells
 from dds.results.run_folder import RunFolder
 from dds.results.samples import merge_rows
 from dds.results.standing import Comparison, Standing
 from dds.results.summary import Array, bootstrap_weights, interval, resampled_utility
 from dds.tasks import BaseTask
-
-_CLEAN = "clean/-/t0"
 
 
 class ComparedRun:
@@ -107,7 +106,7 @@ class ComparedRun:
         return interval(self._shares(standing.worst["key"]) - self._shares(bare["key"]))
 
     def _shares(self, key: str) -> Array:
-        ends = self.utility(key), self.utility(_CLEAN)
+        ends = self.utility(key), self.utility(UNTOUCHED)
         numerator, denominator = reversed(ends) if self.summary["lower_is_better"] else ends
         with np.errstate(invalid="ignore", divide="ignore"):
             return 100 * numerator / denominator
@@ -153,16 +152,13 @@ def _task(folder: RunFolder, summary: Summary) -> type[BaseTask]:
 def _whole_images(folder: RunFolder, summary: Summary) -> pa.Table:
     """Return the rows of the images that were measured under all conditions, sorted."""
     rows = read_samples(folder)
-    draws: Mapping[str, int] = {entry["key"]: entry["draws"] for entry in summary["conditions"]}
-    keys = pa.array(draws, pa.string())
-    cells = rows.group_by(["condition", "index"]).aggregate([("draw", "count")])
-    expected = pc.take(pa.array(draws.values()), pc.index_in(cells["condition"], value_set=keys))
-    cells = cells.filter(pc.equal(cells["draw_count"], expected))
+    keys = [entry["key"] for entry in summary["conditions"]]
+    cells = whole_cells(summary, rows)
     images = cells.group_by("index").aggregate([("condition", "count")])
-    whole = images.filter(pc.equal(images["condition_count"], len(draws)))["index"]
+    whole = images.filter(pc.equal(images["condition_count"], len(keys)))["index"]
     if not len(whole):
         raise InputError(f"{folder.path} has no image that was measured under all conditions. Run --resume.")
-    samples, _ = merge_rows(rows.filter(pc.is_in(rows["index"], value_set=whole)), list(draws))
+    samples, _ = merge_rows(rows.filter(pc.is_in(rows["index"], value_set=whole)), keys)
     return samples
 
 

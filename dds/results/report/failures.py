@@ -8,9 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dds.batch import UNTOUCHED
 from dds.results.layout import is_attacked
-
-_CLEAN = "clean/-/t0"
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def worst_images(
         Every image with the attack that harms it most, the worst image first.
     """
     keys = [e["key"] for e in summary["conditions"] if is_attacked(e) and e["defence"] == defence]
-    clean = {image["index"]: image[f"{score}_mean"] for image in _means(rows, [_CLEAN], score)}
+    clean = {image["index"]: image[f"{score}_mean"] for image in _means(rows, [UNTOUCHED], score)}
     before = {index: value for index, value in clean.items() if isfinite(value)}
     images = [image for image in _means(rows, keys, score) if image["index"] in before]
     failures = [_failure(image, before[image["index"]], score) for image in images]

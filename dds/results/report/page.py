@@ -10,13 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import dds.tasks
+from dds.batch import UNTOUCHED
 from dds.results.figures.draw import draw_figures
 from dds.results.figures.style import INK
-from dds.results.layout import Layout, Line, line_name
+from dds.results.layout import Layout, Line, Summary, line_name
 from dds.results.notes import notes
 from dds.results.report.failures import Failure, worst_images
 from dds.results.report.pictures import Panel, Picture, Pictures, size
-from dds.results.report.source import check_run, examples_file, gaps, read_pictures, read_samples
+from dds.results.report.source import examples_file, gaps, read_pictures, read_samples
 from dds.results.report.text import cost, headlines, number, paragraphs, with_interval
 from dds.results.run_folder import RunFolder
 from dds.results.sanity import findings
@@ -25,9 +26,6 @@ from dds.results.whole_file import writing
 
 _PICTURES = 3_000_000  # characters; a page of 5 MB still goes by mail
 _FAILURES = 5
-
-Summary = Mapping[str, Any]
-"""The content of `summary.json`."""
 
 
 def write_report(folder: RunFolder, summary: Summary) -> Path:
@@ -41,9 +39,8 @@ def write_report(folder: RunFolder, summary: Summary) -> Path:
         The file, `report.html`.
 
     Raises:
-        InputError: If the folder lacks a file, is not of this run, or cannot be written.
+        InputError: If the folder lacks a file, or cannot be written. `read_run` checks more.
     """
-    check_run(folder, summary)
     with writing(folder.figures):
         folder.figures.mkdir(exist_ok=True)
         figures = draw_figures(summary, examples_file(folder), folder.figures)
@@ -135,13 +132,12 @@ def _failures(
 
 def _shown(failure: Failure, pictures: Pictures) -> list[tuple[str, Picture]]:
     """Return the image before and after, and what the task said of both."""
-    clean = "clean/-/t0"
-    if failure.index not in pictures.indices or not {clean, failure.key} <= pictures.keys:
+    if failure.index not in pictures.indices or not {UNTOUCHED, failure.key} <= pictures.keys:
         return []
     image = pictures.indices.index(failure.index)
     stages = (
-        ("original", clean, "attacked"),
-        ("answer", clean, "decision"),
+        ("original", UNTOUCHED, "attacked"),
+        ("answer", UNTOUCHED, "decision"),
         ("what the task sees", failure.key, "shown"),
         ("answer under attack", failure.key, "decision"),
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dds.batch import UNTOUCHED
 from dds.errors import InputError
 from dds.results.examples import Examples, read_examples
+from dds.results.layout import Summary
 from dds.results.report.interrupted import read_interrupted
 from dds.results.run_folder import RunFolder
 from dds.results.samples import COMBINED, read_rows
 from dds.results.summary import SCHEMA
-
-Summary = Mapping[str, Any]
-"""The content of `summary.json`."""
 
 _KEYS = ("task", "data", "images", "seed", "utility", "lower_is_better", "versions", "weights", "conditions")
 _ENTRY = ("key", "attack", "attacker_sees", "defence", "t", "sigma", "draws", "metrics", "utility_drop")
@@ -32,7 +32,7 @@ def read_run(folder: RunFolder) -> dict[str, Any]:
     """
     if not folder.summary.is_file():
         found = read_interrupted(folder)
-        check_run(folder, found)
+        _check_run(folder, found)
         return found
     try:
         summary: Any = folder.read_summary()
@@ -40,11 +40,11 @@ def read_run(folder: RunFolder) -> dict[str, Any]:
         raise InputError(f"{folder.summary} is damaged ({error}). Remove it and run --resume.") from error
     if not isinstance(summary, dict):
         raise InputError(f"{folder.summary} holds a {type(summary).__name__}, not a summary. Run --resume.")
-    check_run(folder, summary)
+    _check_run(folder, summary)
     return summary
 
 
-def check_run(folder: RunFolder, summary: Summary) -> None:
+def _check_run(folder: RunFolder, summary: Summary) -> None:
     """Check that the files of a folder are there and belong to a summary.
 
     Raises:
@@ -72,7 +72,7 @@ def _lacking(conditions: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _check_clean(folder: RunFolder, summary: Summary) -> None:
     keys = {entry["key"] for entry in summary["conditions"]}
-    needed = {f"clean/-/{entry['defence'] or 't0'}" for entry in summary["conditions"]} | {"clean/-/t0"}
+    needed = {f"clean/-/{entry['defence'] or 't0'}" for entry in summary["conditions"]} | {UNTOUCHED}
     if absent := sorted(needed - keys):
         raise InputError(
             f"{folder.summary} lacks {', '.join(absent)}, to which the others are compared. "
@@ -189,10 +189,15 @@ def _not_run(folder: RunFolder, summary: Summary) -> Iterator[str]:
 def _rows_lost(summary: Summary, rows: pa.Table) -> Iterator[str]:
     """Find conditions of which some image lacks some draw."""
     images = len(rows["index"].unique())
-    counts = rows.group_by(["condition", "index"]).aggregate([("draw", "count")])
+    done = Counter(whole_cells(summary, rows)["condition"].to_pylist())
     for entry in summary["conditions"]:
-        whole = pc.and_(
-            pc.equal(counts["condition"], entry["key"]), pc.equal(counts["draw_count"], entry["draws"])
-        )
-        if (done := pc.sum(whole).as_py() or 0) < images:
-            yield f"{entry['key']}: all rows are there for {done} of {images} images only."
+        if done[entry["key"]] < images:
+            yield f"{entry['key']}: all rows are there for {done[entry['key']]} of {images} images only."
+
+
+def whole_cells(summary: Summary, rows: pa.Table) -> pa.Table:
+    """Return each `condition` and `index` of which all draws are there."""
+    draws = {entry["key"]: entry["draws"] for entry in summary["conditions"]}
+    cells = rows.group_by(["condition", "index"]).aggregate([("draw", "count")])
+    known = pc.index_in(cells["condition"], value_set=pa.array(draws, pa.string()))
+    return cells.filter(pc.equal(cells["draw_count"], pc.take(pa.array(draws.values()), known)))

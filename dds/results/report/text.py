@@ -1,14 +1,10 @@
 """What a run shows, in words with the numbers."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from dds.results.layout import Entry, is_named, sight_name, utility_name
+from dds.results.layout import Entry, Summary, is_named, sight_name, utility_name
 from dds.results.sanity import Values
 from dds.results.standing import RULE, Comparison, Standing
-
-Summary = Mapping[str, Any]
-"""The content of `summary.json`."""
 
 
 def number(value: float | None) -> str:
@@ -155,7 +151,8 @@ def _price(summary: Summary) -> Iterator[str]:
             f"and {count['backward']} times backward for each image."
         )
     if seconds:
-        yield f"The evaluation took {seconds:.0f} s, {seconds / summary['images']:.2g} s an image."
+        each = seconds / summary["images"]
+        yield f"The evaluation took {seconds:.0f} s of all processes together, {each:.2g} s an image."
     if not calls and not seconds:
         yield "Network calls and time were not recorded in this run."
 
