@@ -13,8 +13,26 @@ from dds.errors import InputError
 IGNORED = 255
 """The label of pixels that count neither in a loss nor in a metric."""
 
+NOT_FINITE = "not_finite"
+"""The mark of images whose answer, or that themselves when shown, were not finite: they count as wrong."""
+
 BROKEN_GRADIENT = "broken_gradient"
 """The mark of images whose attack met a gradient that is not finite."""
+
+ZERO_GRADIENT = "zero_gradient"
+"""The mark of images whose attack met a gradient that is zero in every pixel, and so stood still."""
+
+DOUBTFUL_GRADIENT = "doubtful_gradient"
+"""The mark of images attacked through something whose gradient is not what differences say."""
+
+NOT_A_FUNCTION = "not_a_function"
+"""The mark of images whose answer hangs on more than the image: on its batch, or on when it is asked."""
+
+MARKS = (NOT_FINITE, NOT_A_FUNCTION, BROKEN_GRADIENT, ZERO_GRADIENT, DOUBTFUL_GRADIENT)
+"""Statistics that are 1 where an image is marked, else 0."""
+
+NO_CLASS = -1
+"""The decision where the logits are not finite; no label is equal to it, so it counts as wrong."""
 
 UNTOUCHED = "clean/-/t0"
 """Key of the condition that has neither attack nor defence."""

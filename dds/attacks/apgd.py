@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks.base import one_of, pixels, whole
-from dds.attacks.broken_gradients import finite
+from dds.attacks.broken_gradients import finite, note_zero
 from dds.attacks.gradient import expected_value, project
 from dds.attacks.objectives import Calls, Objective, Value, at
 from dds.attacks.pgd import PGD
@@ -138,6 +138,7 @@ def look(image: Tensor, value: Value, streams: Streams, draws: int, climb: bool 
         seen = value(leaf, streams.child("eot", draw))  # (B,)
         gradient += finite(torch.autograd.grad(seen.sum(), leaf)[0], streams)
         total += seen.detach()
+    note_zero(streams, gradient)
     return Look(image, total / draws, gradient)
 
 

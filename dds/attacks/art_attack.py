@@ -69,6 +69,11 @@ class ArtAttack(OneByOne):
         """Whether the objective is about the purifier."""
         return self.objective.needs_purifier
 
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether ART's attack asks for one."""
+        return any("Gradients" in kind.__name__ for kind in self._class._estimator_requirements)
+
     def check(self, task: AttackedTask, batch: Batch) -> None:
         """Refuse an attack that does not serve the task, and options that ART refuses; see `Attack`."""
         (seen,) = OneImage.each(task, batch, [lambda image, streams: image], Streams(0, (0,)))

@@ -29,6 +29,11 @@ class Attack(ABC):
         return False
 
     @property
+    def needs_gradient(self) -> bool:
+        """Whether it climbs the gradient of what it sees, which must then be there."""
+        return True
+
+    @property
     @abstractmethod
     def task_calls(self) -> Calls | None:
         """Calls of the task's network for one image seen through one purifier or none.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dds.attacks.broken_gradients import finite
+from dds.attacks.broken_gradients import finite, note_zero
 from dds.attacks.objectives import Value
 from dds.noise import Streams
 
@@ -25,6 +25,7 @@ def expected_gradient(image: Tensor, value: Value, streams: Streams, draws: int)
     for draw in range(draws):
         one = torch.autograd.grad(value(leaf, streams.child("eot", draw)).sum(), leaf)[0]
         gradient += finite(one, streams)
+    note_zero(streams, gradient)
     return gradient
 
 

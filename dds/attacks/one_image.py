@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks.base import Attack
-from dds.attacks.broken_gradients import finite, note_broken
+from dds.attacks.broken_gradients import finite, note_broken, note_zero
 from dds.attacks.gradient import project
 from dds.attacks.objectives import AttackedTask, Purify, Value
 from dds.batch import Batch
@@ -68,6 +68,7 @@ class OneImage:
             leaf = candidate[None].requires_grad_()
             gradient = torch.autograd.grad(value(leaf, self._look()).sum(), leaf)[0]
             gradients.append(finite(gradient, self.streams))
+            note_zero(self.streams, gradients[-1])
         return torch.cat(gradients)
 
     def intact(self, found: Tensor) -> Tensor:

@@ -41,6 +41,11 @@ class WorstOf(Attack):
         return self.judge.needs_purifier or any(attack.needs_purifier for attack in self.attacks.values())
 
     @property
+    def needs_gradient(self) -> bool:
+        """Whether any of them does."""
+        return any(attack.needs_gradient for attack in self.attacks.values())
+
+    @property
     def task_calls(self) -> Calls | None:
         """Those of all attacks and of the judge."""
         return _sum(self.judge.task_calls(self._looks), *(a.task_calls for a in self.attacks.values()))

@@ -11,10 +11,11 @@ from dds.attacks import Attack
 from dds.attacks.base import whole
 from dds.attacks.broken_gradients import watch_gradients
 from dds.attacks.objectives import Purify
-from dds.batch import BROKEN_GRADIENT, Batch, View, check_images
-from dds.callbacks.rehearsal import rehearse
+from dds.batch import DOUBTFUL_GRADIENT, NOT_A_FUNCTION, Batch, View, check_images
+from dds.callbacks.rehearsal import Findings, rehearse
 from dds.controls import Control
 from dds.errors import InputError
+from dds.models.precision import to_precision
 from dds.noise import Streams
 from dds.protocol import (
     CLEAN,
@@ -75,9 +76,6 @@ class AttackAndPurify(Callback):
         self.defences = Defences(purifier, noise_levels, defences or {})
         self.attacks, self.controls = attacks or {}, controls or {}
         self.compile = compile
-        if compile:
-            for network in self.defences.networks:
-                network.forward = torch.compile(network.forward)
         self.seed, self.draws = seed, whole("draws", draws)
         names = [*self.attacks, *self.controls]
         for name in names:
@@ -99,6 +97,7 @@ class AttackAndPurify(Callback):
                 "and let attacker_sees hold same or a noise level."
             )
         self.at_work = ""
+        self._findings = Findings()
 
     @property
     def purifier(self) -> Purifier | None:
@@ -140,10 +139,15 @@ class AttackAndPurify(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the purifiers where the task is, and let it prepare itself with every defence at hand."""
+        task, dtype = cast(BaseTask, pl_module), cast(torch.dtype, pl_module.dtype)
+        to_precision(task.model, dtype)
         for module in (*self.defences.purifiers, *self.controls.values()):
-            module.to(pl_module.device, cast(torch.dtype, pl_module.dtype)).eval().requires_grad_(False)
+            module.to(pl_module.device, dtype).eval().requires_grad_(False)
+        for network in self.defences.networks if self.compile else ():
+            if "forward" not in vars(network):  # once, though there may be several pieces of work
+                network.forward = torch.compile(network.forward)
         purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
-        cast(BaseTask, pl_module).prepare(cast(Any, trainer).datamodule, purify)
+        task.prepare(cast(Any, trainer).datamodule, purify)
 
     def _of_database(self, defence: Defence | None) -> PurifyDatabase:
         def purify(image: Tensor, index: Tensor) -> Tensor:
@@ -164,7 +168,8 @@ class AttackAndPurify(Callback):
         task = cast(BaseTask, pl_module)
         check_images(batch["image"])
         if batch_idx == 0:
-            rehearse(task, batch, self.defences, self.attacks.values())
+            found = rehearse(task, batch, self.defences, self.attacks, self.plan)
+            self._findings = trainer.strategy.broadcast(found)
         batch["views"] = self._views(task, batch)
 
     def _views(self, task: BaseTask, batch: Batch) -> Iterator[View]:
@@ -180,23 +185,31 @@ class AttackAndPurify(Callback):
                     count = 1 if craft.fixed_noise else shared[0].draws
                     numbers = range(first_draw, first_draw + count)
                     shown = self._draws(image, defence, numbers, streams)
-                    yield View(keys, image, shown, str(defence or "t0"), first_draw, marks)
+                    marked = marks | self._marks(len(image), NOT_A_FUNCTION, "t0", str(defence or "t0"))
+                    yield View(keys, image, shown, str(defence or "t0"), first_draw, marked)
 
     def _craft(self, craft: Craft, task: BaseTask, batch: Batch, streams: Streams, draw: int) -> Crafted:
         image = batch["image"]
         if craft.attack == CLEAN:
             return image, {}
         if craft.attack in self.controls:
-            return self.controls[craft.attack](image, streams.child("control", craft.attack)), {}
+            return self.controls[craft.attack](image.clone(), streams.child("control", craft.attack)), {}
         attack = self.attacks[craft.attack]
         known = streams.child("defence", draw) if craft.fixed_noise else None
         own = cast(Batch, {**batch, "image": image.clone()})  # an attack may work in place
         float32 = torch.autocast(image.device.type, enabled=False)
-        with torch.enable_grad(), float32, watch_gradients() as broken:
+        with torch.enable_grad(), float32, watch_gradients() as faults:
             seen = [self._seen_through(defence, known) for defence in craft.through or (None,)]
             attacked = attack.craft(task, own, seen, streams.child("attack", craft.attack)).detach()
         _check_budget(attacked, image, attack, craft.attack)
-        return attacked, {BROKEN_GRADIENT: broken.among(batch["index"])}
+        seen_names = [str(defence) for defence in craft.through or ("t0",)]
+        doubtful = self._marks(len(image), DOUBTFUL_GRADIENT, *seen_names)
+        return attacked, faults.among(batch["index"]) | doubtful
+
+    def _marks(self, images: int, mark: str, *defences: str) -> dict[str, Tensor]:
+        """Mark all images where the rehearsal found it of one of the defences."""
+        found = self._findings.unsteady if mark == NOT_A_FUNCTION else self._findings.doubtful
+        return {mark: torch.full((images,), float(not found.isdisjoint(defences)))}
 
     def _seen_through(self, defence: Defence | None, known: Streams | None) -> Purify:
         """Return what the attacker looks through; `known` are the streams of the very noise in use."""

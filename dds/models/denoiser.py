@@ -52,7 +52,7 @@ def predict(
         prediction_type: What the network predicts: eps (Ho et al. 2020, eq. 15), the velocity
             `sqrt(abar) eps - sqrt(1 - abar) x` (Salimans & Ho 2022, appendix D), or x itself.
     """
-    output = network(noisy, t)
+    output = network(noisy.clone(), t)  # which may work in place
     said = cast(Tensor, getattr(output, "sample", output))[:, : noisy.shape[1]]
     signal, spread = alpha_cumprod.sqrt(), (1 - alpha_cumprod).sqrt()
     if prediction_type == "epsilon":

@@ -16,10 +16,15 @@ _ONE_STAGE = (FCOS, RetinaNet, SSD)
 _NORMS = nn.modules.batchnorm._BatchNorm
 
 
+def apart(images: Tensor) -> list[Tensor]:
+    """Return the images of a batch, `[B, 3, H, W]`, as detectors take them, who may work on them in place."""
+    return [image.clone() for image in images]
+
+
 def batch_loss(model: nn.Module, images: Tensor, targets: list[Target]) -> Tensor:
     """Return the sum of a detector's losses on a batch `[B, 3, H, W]`."""
     with _asked_for_losses(model):
-        return _total(model(list(images), targets))
+        return _total(model(apart(images), targets))
 
 
 def image_losses(model: nn.Module, images: Tensor, targets: list[Target], seeds: list[int]) -> Tensor:
@@ -36,8 +41,8 @@ def image_losses(model: nn.Module, images: Tensor, targets: list[Target], seeds:
     with _asked_for_losses(model):
         if isinstance(model, _ONE_STAGE):
             with _images_apart(model):
-                return _total(model(list(images), targets))
-        one_by_one = zip(images, targets, seeds, strict=True)
+                return _total(model(apart(images), targets))
+        one_by_one = zip(apart(images), targets, seeds, strict=True)
         return torch.stack([_loss_of_one(model, *one) for one in one_by_one])
 
 

@@ -133,7 +133,10 @@ class Defences:
 
     def purify(self, defence: Defence | None, image: Tensor, streams: Streams) -> Tensor:
         """Show images `[B, 3, H, W]` through a defence; None: as they are."""
-        return image if defence is None else self.purifier_of(defence)(image, defence.level, streams)
+        if defence is None:
+            return image
+        own = image.clone()  # a purifier, or its network, may work in place
+        return self.purifier_of(defence)(own, defence.level, streams)  # type: ignore[no-any-return]
 
     def calls(self, defence: Defence | None) -> int:
         """Count the network calls of one purification."""

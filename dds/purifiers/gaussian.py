@@ -72,7 +72,7 @@ class GaussianDenoiser(OneShot):
         height, width = noisy.shape[-2:]
         padded = pad_to_multiple(noisy, self.size_multiple)
         told = (noisy.new_full((len(noisy),), sigma),) if self.conditioned else ()
-        answer = cast(Tensor, self.model(padded, *told))
+        answer = cast(Tensor, self.model(padded.clone(), *told))  # which may work in place
         if answer.shape != padded.shape:
             raise InputError(
                 f"{type(self.model).__name__} returned {tuple(answer.shape)} for images of "

@@ -3,6 +3,7 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
+import torch
 from torch import nn
 
 _PACKAGES = ("dds", "torch", "lightning", "torchmetrics", "timm", "segmentation-models-pytorch", "diffusers")
@@ -21,7 +22,7 @@ def weights_hash(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

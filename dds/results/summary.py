@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dds.batch import BROKEN_GRADIENT
+from dds.batch import MARKS
 from dds.protocol import CLEAN, Condition, Defence
 from dds.results.samples import to_arrays
 from dds.tasks import BaseTask
@@ -20,7 +20,7 @@ CONFIDENCE = 95.0
 Array = NDArray[np.float64]
 Metrics = dict[str, Array]  # name to [1 + REPLICATES], the value on all images first
 
-SHARED = ("loss", "psnr", "ssim", "linf", "l2", "feature_cosine", BROKEN_GRADIENT)
+SHARED = ("loss", "psnr", "ssim", "linf", "l2", "feature_cosine")
 """Statistics of every task, whose metric is their mean."""
 
 
@@ -118,6 +118,7 @@ def _condition_metrics(task: type[BaseTask], stacked: dict[str, Array], weights:
         chosen = {name: value[np.arange(images), worst] for name, value in stacked.items()}
         metrics |= {f"{k}_worst": v for k, v in task.metrics(chosen, weights).items()}
     shared = {name: stacked[name].mean(1) for name in SHARED if name in stacked}
+    shared |= {name: stacked[name].max(1) for name in MARKS if name in stacked}  # in any draw
     return metrics | {name: weights @ value / images for name, value in shared.items()}
 
 

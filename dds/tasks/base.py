@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dds.batch import EXAMPLES, UNTOUCHED, Batch, Record, View
+from dds.batch import EXAMPLES, NO_CLASS, NOT_FINITE, UNTOUCHED, Batch, Record, View
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.metrics import fidelity, perturbation
@@ -107,7 +107,15 @@ class BaseTask(LightningModule, ABC):
 
     @abstractmethod
     def decide(self, output: Tensor) -> Tensor:
-        """Turn the network's output into the answer a user reads, e.g. the class of each pixel."""
+        """Turn the network's output into the answer a user reads, e.g. the class of each pixel.
+
+        Where the output is not finite, that is `NO_CLASS` or NaN, which `statistics` counts as wrong.
+        """
+
+    def answered(self, decision: Tensor) -> Tensor:
+        """Tell for which images all of a decision is an answer, bool `[B]`."""
+        given = decision.isfinite() if decision.is_floating_point() else decision != NO_CLASS
+        return given.reshape(len(given), -1).all(1)
 
     @abstractmethod
     def combine(self, decisions: Tensor) -> Tensor:
@@ -147,6 +155,13 @@ class BaseTask(LightningModule, ABC):
             data: The data module.
             purify: The purifier for each defence, by the defence's key; `t0` returns images as they are.
         """
+
+    def check_output(self, output: Tensor) -> None:
+        """Raise `InputError` if the output on a first image cannot be meant, e.g. probabilities as logits."""
+
+    def continuous_output(self, image: Tensor, batch: Batch) -> Tensor:
+        """Return, for images `[B, 3, H, W]` in [0, 1], what changes little where they do, `[B, ...]`."""
+        return cast(Tensor, self(image))
 
     def image_loss(self, image: Tensor, batch: Batch) -> Tensor:
         """Return how wrong the network is on each image `[B, 3, H, W]` in [0, 1], `[B]`."""
@@ -195,8 +210,8 @@ class BaseTask(LightningModule, ABC):
             output, features = self.look(shown)
             self.check_targets(output, batch)
             with torch.autocast(shown.device.type, enabled=False):  # networks may save bits, not the measure
-                output, shown = output.to(batch["image"]), shown.to(batch["image"])
-                decision = self.decide(output)
+                shown = shown.to(batch["image"])
+                decision = self.decide(output := _unless_broken(output.to(batch["image"]), shown))
                 statistics = self._statistics(decision, output, features, shown, batch) | moved
             images = {"attacked": view.attacked, "shown": shown, "decision": decision}
             yield self._record(view, draw, statistics, images, batch)
@@ -209,6 +224,7 @@ class BaseTask(LightningModule, ABC):
         self, decision: Tensor, output: Tensor, features: Tensor | None, shown: Tensor, batch: Batch
     ) -> Statistics:
         statistics = self.statistics(decision, batch) | fidelity(shown, batch["image"])
+        statistics[NOT_FINITE] = (~self.answered(decision)).float()
         if features is not None:
             features = features.to(shown)
             clean = batch.setdefault("features", features)  # the first view is the clean image
@@ -260,6 +276,12 @@ class BaseTask(LightningModule, ABC):
     def configure_optimizers(self) -> Any:
         """Train with AdamW and a one-cycle schedule."""
         return adamw_one_cycle(self, self.lr, self.weight_decay)
+
+
+def _unless_broken(output: Tensor, shown: Tensor) -> Tensor:
+    """Put NaN for the output on images that are not finite themselves, whatever a network made of them."""
+    broken = ~shown.flatten(1).isfinite().all(1)
+    return output.masked_fill(broken.reshape(-1, *[1] * (output.ndim - 1)), torch.nan)
 
 
 def _channels(given: list[float] | None, default: float | Iterable[float], name: str) -> Tensor:

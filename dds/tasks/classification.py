@@ -7,6 +7,7 @@ from torch import Tensor
 from dds.batch import Batch
 from dds.errors import InputError
 from dds.tasks.base import BaseTask, Statistics
+from dds.tasks.classes import likeliest_class
 
 
 class Classification(BaseTask):
@@ -21,8 +22,8 @@ class Classification(BaseTask):
         return F.cross_entropy(output, batch["label"], reduction="none")
 
     def decide(self, output: Tensor) -> Tensor:
-        """Return the likeliest class, `[B]`."""
-        return output.argmax(1)
+        """Return the likeliest class, `[B]`; `NO_CLASS` where the logits are not finite."""
+        return likeliest_class(output)
 
     def combine(self, decisions: Tensor) -> Tensor:
         """Return the majority vote over draws; the lower class of a tie."""

@@ -61,8 +61,8 @@ class DepthEstimation(DenseTask):
         return self._mean((output - batch["depth"]).abs(), self._known(batch))
 
     def decide(self, output: Tensor) -> Tensor:
-        """Return metres within the range that is measured, `[B, H, W]`."""
-        return output.clamp(NEAREST, self.max_depth)
+        """Return metres within the range that is measured, `[B, H, W]`; NaN where they are not finite."""
+        return output.where(output.isfinite(), torch.nan).clamp(NEAREST, self.max_depth)
 
     def combine(self, decisions: Tensor) -> Tensor:
         """Return the median of each pixel, the lower of two middle values."""
@@ -72,6 +72,8 @@ class DepthEstimation(DenseTask):
         """Return `rmse`, `absrel`, `delta1` and whether any depth is `known`, `[B]` each."""
         known = self._known(batch)
         true = batch["depth"].clamp(min=NEAREST)
+        farthest = torch.where(true < self.max_depth / 2, self.max_depth, NEAREST)
+        decision = decision.where(decision.isfinite(), farthest)  # no answer is the worst one
         ratio = torch.maximum(decision / true, true / decision)
         return {
             "rmse": self._mean((decision - true).square(), known).sqrt(),

@@ -10,7 +10,7 @@ from dds.batch import Batch
 from dds.errors import InputError
 from dds.metrics.average_precision import mean_over_classes
 from dds.metrics.detection import THRESHOLDS, average_precisions, match, to_bits
-from dds.models.detector_losses import Target, batch_loss, image_losses
+from dds.models.detector_losses import Target, apart, batch_loss, image_losses
 from dds.tasks.base import BaseTask, Statistics
 from dds.tasks.packed_boxes import MOST, fuse, pack
 
@@ -39,11 +39,15 @@ class ObjectDetection(BaseTask):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return detections `[B, 100, 6]`: x1, y1, x2, y2, score, class by falling score; score 0: none."""
-        return torch.stack([_pack(found) for found in self.model(list(image))])
+        return torch.stack([_pack(found) for found in self.model(apart(image))])
 
     def image_loss(self, image: Tensor, batch: Batch) -> Tensor:
         """Return the sum of the network's training losses on each image, `[B]`."""
         return image_losses(self.model, image, _targets(batch), batch["index"].tolist())
+
+    def continuous_output(self, image: Tensor, batch: Batch) -> Tensor:
+        """Return the losses, `[B]`: detections come and go."""
+        return self.image_loss(image, batch)
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Refuse: a detector's losses do not follow from its detections; `image_loss` asks the network."""
@@ -124,16 +128,19 @@ def _objects(batch: Batch) -> Tensor:
 
 def _pack(found: Mapping[str, Tensor]) -> Tensor:
     scores = found["scores"]
-    return pack(torch.cat([found["boxes"], scores[:, None], found["labels"][:, None].to(scores)], dim=1))
+    rows = torch.cat([found["boxes"], scores[:, None], found["labels"][:, None].to(scores)], dim=1)
+    return pack(rows.masked_fill(~rows.isfinite().all(1, keepdim=True), torch.nan))  # NaN comes first
 
 
 def _match_image(found: Tensor, boxes: Tensor, classes: Tensor, crowd: Tensor) -> dict[str, Tensor]:
+    answered = found.isfinite().all()
+    found = found.nan_to_num(0.0)  # a score of 0: no detection
     exists, real = classes >= 0, found[:, 4] > 0
     right, ignored = (np.zeros((MOST, len(THRESHOLDS)), dtype=bool) for _ in range(2))
     right[real], ignored[real] = match(found[real], boxes[exists], classes[exists], crowd[exists])
     sure = (found[:, 4] >= _SURE).numpy() & ~ignored[:, 0]
     wanted = sure.sum() + (exists & ~crowd).sum().item()
-    f1 = 2 * (right[:, 0] & sure).sum() / wanted if wanted else 1.0
+    f1 = 2 * (right[:, 0] & sure).sum() / wanted if wanted else float(answered)
     return {
         "scores": found[:, 4],
         "classes": found[:, 5].long(),

@@ -30,7 +30,7 @@ class MultiLabelClassification(BaseTask):
         return losses.sum(1) / known.sum(1).clamp(min=1)
 
     def decide(self, output: Tensor) -> Tensor:
-        """Return the probability of each class, `[B, C]`."""
+        """Return the probability of each class, `[B, C]`; NaN where there is none."""
         return output.sigmoid()
 
     def combine(self, decisions: Tensor) -> Tensor:
@@ -41,9 +41,10 @@ class MultiLabelClassification(BaseTask):
         """Return `probability` and `labels`, `[B, C]` each, and `accuracy`, `[B]` over the known labels."""
         labels = batch["labels"]
         known = labels >= 0
-        right = ((decision > 0.5) == (labels > 0.5)) & known
+        probability = decision.where(decision.isfinite(), 1.0 - labels)  # no answer is the wrong one
+        right = ((probability > 0.5) == (labels > 0.5)) & known
         accuracy = right.sum(1) / known.sum(1).clamp(min=1)
-        return {"probability": decision, "labels": labels, "accuracy": accuracy}
+        return {"probability": probability, "labels": labels, "accuracy": accuracy}
 
     @staticmethod
     def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:

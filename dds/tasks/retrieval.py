@@ -97,6 +97,10 @@ class ImageRetrieval(BaseTask):
         """Return the descriptor."""
         return output
 
+    def answered(self, decision: Tensor) -> Tensor:
+        """Tell for which queries descriptors are finite, their own and all of the database, bool `[B]`."""
+        return super().answered(decision) & self.databases[self._defence].isfinite().all()
+
     def combine(self, decisions: Tensor) -> Tensor:
         """Return the mean of the descriptors, again of length 1."""
         return F.normalize(decisions.mean(0), dim=1)
@@ -167,8 +171,13 @@ class ImageRetrieval(BaseTask):
 
 
 def _rank(descriptor: Tensor, database: Tensor, relevance: Tensor) -> Tensor:
-    """Sort what each image of the database is to a query, `[B, D]`, by falling similarity; on the CPU."""
-    order = (descriptor @ database.T).argsort(dim=1, descending=True, stable=True)
+    """Sort what each image of the database is to a query, `[B, D]`, by falling similarity; on the CPU.
+
+    Where the similarity is not finite, what is right comes last and what is wrong first.
+    """
+    similarity = descriptor @ database.T
+    worst = torch.where(relevance > Relevance.JUNK, -torch.inf, torch.inf).to(similarity)
+    order = similarity.where(similarity.isfinite(), worst).argsort(dim=1, descending=True, stable=True)
     return relevance.gather(1, order).cpu()
 
 
