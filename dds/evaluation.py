@@ -9,6 +9,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from lightning.pytorch import Trainer
 from rich.console import Console
@@ -21,6 +22,7 @@ from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.controls import Control
 from dds.data import BaseDataModule, GivenData
 from dds.errors import InputError
+from dds.models.as_found import as_found
 from dds.purifiers import Purifier
 from dds.results import Results, ResultsWriter, RunFolder, write_report
 from dds.results.job import Job
@@ -63,6 +65,10 @@ def evaluate(
             f"task is a {type(task).__name__}; expected one of dds.tasks around your network, such as "
             "dds.tasks.Classification(network)."
         )
+    if torch.is_inference_mode_enabled():
+        raise InputError(
+            "evaluate is called in torch.inference_mode, where attacks get no gradients. Leave it."
+        )
     module = data if isinstance(data, BaseDataModule) else GivenData(data, task.target)
     path = Path(folder or Path("runs", type(task).__name__, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
     console = make_console(quiet)
@@ -71,7 +77,7 @@ def evaluate(
     made = make_trainer(protocol, writer, console, **{"devices": 1, **trainer})
     if made.world_size > 1:
         raise InputError(f"{made.world_size} processes; from Python there is one. Use evaluate.py for more.")
-    with stoppable():
+    with stoppable(), as_found(task, *protocol.defences.purifiers, *protocol.controls.values()):
         job.measure(made, writer)
     job.merge(writer.folder)
     summary = job.summarise(writer.folder)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, Value
 from dds.batch import Batch
 from dds.errors import InputError
-from dds.models.features import find_layer, last, outputs_of
+from dds.models.features import find_layer, last, outputs_of, seen_last
 from dds.noise import Streams
 
 
@@ -76,7 +76,10 @@ class FeatureDistance(Objective):
     def _features(self, task: AttackedTask, layer: nn.Module, image: Tensor) -> Tensor:
         with outputs_of(layer) as caught:
             task(image)
-        features = last(caught[-1])
+        name = self.layer or "the default of the task"
+        features = last(seen_last(caught, name))
+        if features is None:
+            raise InputError(f"layer {name!r} returns no tensor. Name another, by task.features or layer.")
         if self.pooled and features.ndim == 4:
             features = features.mean((2, 3))
         elif self.pooled and features.ndim == 3:

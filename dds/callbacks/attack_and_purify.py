@@ -35,6 +35,7 @@ from dds.tasks.base import PurifyDatabase
 Crafted = tuple[Tensor, dict[str, Tensor]]
 """Images, and what is to be marked of each."""
 
+_LONG = 4.0  # times eps; steps longer than twice eps lead from anywhere to the edge
 _TOLERANCE = 1e-5  # rounding of image + perturbation, relative to eps and 1
 
 
@@ -84,6 +85,12 @@ class AttackAndPurify(Callback):
                     f"an attack or control cannot be called {name!r}; choose a name without '/' and '@', for "
                     "one of them only, not 'clean'."
                 )
+        for name, attack in self.attacks.items():
+            if attack.norm == "linf" and attack.eps > 1:
+                raise InputError(
+                    f"attack {name} has eps={attack.eps:g}; expected at most 1, as images are in [0, 1]. "
+                    f"Did you mean {attack.eps:g}/255?"
+                )
         sights = [self.defences.sight(given) for given in attacker_sees]
         if self.attacks and not sights:
             raise InputError("attacker_sees is empty; expected some of none, same, a noise level.")
@@ -119,8 +126,19 @@ class AttackAndPurify(Callback):
         return self.plan.is_open(self.attacks)
 
     def describe(self) -> Table:
-        """Return the plan as a table."""
-        return self.plan.table(self.attacks, self.defences.calls)
+        """Return the plan as a table, above what may not have been meant."""
+        table = self.plan.table(self.attacks, self.defences.calls)
+        table.caption = "\n".join(self._doubts()) or None
+        return table
+
+    def _doubts(self) -> Iterator[str]:
+        if self.purifier is not None and not any(defence.level for defence in self.defences.all):
+            yield "noise_levels holds no level above 0: the purifier is not evaluated."
+        for name, attack in self.attacks.items():
+            step = getattr(attack, "step_size", 0.0)
+            if step > _LONG * attack.eps > 0:
+                times = step / attack.eps
+                yield f"attack {name}: a step of {step:.4g} is {times:.3g} times eps={attack.eps:.4g}."
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check trainer and task, and freeze its network."""
@@ -128,6 +146,11 @@ class AttackAndPurify(Callback):
             raise InputError(
                 "the trainer runs tests in inference mode, in which attacks get no gradients; "
                 "expected Trainer(inference_mode=False). Remove trainer.inference_mode from the command."
+            )
+        if trainer.precision in ("16-true", "bf16-true"):
+            raise InputError(
+                f"trainer.precision={trainer.precision} computes all in 16 bits, which cannot hold the "
+                "gradients of attacks; expected 32-true, or bf16-mixed, where attacks stay in float32."
             )
         for name, control in self.controls.items():
             if control.moves_pixels and cast(BaseTask, pl_module).localised:

@@ -3,7 +3,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dds.errors import InputError
-from dds.models.features import find_layer, outputs_of
+from dds.models.features import find_layer, outputs_of, seen_last
 
 
 class GeM(nn.Module):
@@ -31,7 +31,7 @@ class GeM(nn.Module):
         """Return one vector an image, `[B, F]`, of normalised images `[B, 3, H, W]`."""
         with outputs_of(find_layer(self.model, self.layer)) as caught:
             self.model(image)
-        features = caught[-1]
+        features = seen_last(caught, self.layer)
         if not isinstance(features, Tensor) or features.ndim != 4:
             raise InputError(
                 f"layer {self.layer!r} of {type(self.model).__name__} does not return a feature map; "

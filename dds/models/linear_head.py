@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from dds.errors import InputError
-from dds.models.features import find_layer, outputs_of
+from dds.models.as_found import as_found
+from dds.models.features import find_layer, outputs_of, seen_last
 
 _PROBE = 64  # pixels a side, of an image that finds out how wide the layer is
 
@@ -26,14 +27,13 @@ class LinearHead(nn.Module):
         self.head = nn.Conv2d(self._width(), outputs, 1)
 
     def _width(self) -> int:
-        training = self.backbone.training
-        self.backbone.eval()  # batch norms must not learn from this image
-        with torch.no_grad():
+        with as_found(self.backbone), torch.no_grad():
+            self.backbone.eval()  # batch norms must not learn from this image
             features = self._features(torch.zeros(1, 3, _PROBE, _PROBE))
-        self.backbone.train(training)
-        if features.ndim != 4:
+        if not isinstance(features, Tensor) or features.ndim != 4:
+            came = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
             raise InputError(
-                f"layer {self.layer} returns {tuple(features.shape)}; expected a feature map [B, F, h, w]. "
+                f"layer {self.layer} returns {came}; expected a feature map [B, F, h, w]. "
                 "Name another layer; for DINOv2 there is dds.models.DinoSegmenter."
             )
         return int(features.shape[1])
@@ -50,4 +50,4 @@ class LinearHead(nn.Module):
     def _features(self, image: Tensor) -> Tensor:
         with outputs_of(find_layer(self.backbone, self.layer)) as caught:
             self.backbone(image)
-        return caught[-1]  # type: ignore[no-any-return]
+        return seen_last(caught, self.layer)  # type: ignore[no-any-return]

@@ -1,10 +1,16 @@
 from collections.abc import Iterable
 from typing import Any, cast
 
+import torch
 from segmentation_models_pytorch.encoders import get_preprocessing_params
 from torch import nn
 
+from dds.errors import InputError
+from dds.models.wrappers import nested
+
 Channels = float | Iterable[float]
+
+_SET = "Set task.mean and task.std to what its input wants, or to [0] and [1] if it sees to that itself"
 
 
 def own_normalisation(model: nn.Module) -> tuple[Channels, Channels]:
@@ -12,11 +18,29 @@ def own_normalisation(model: nn.Module) -> tuple[Channels, Channels]:
 
     Files of `train.py` say what they were trained with; timm's networks, and ours around them, have a
     `pretrained_cfg`; segmentation-models-pytorch's follow the weights that their encoder began with.
+
+    Raises:
+        InputError: If it cannot be known: of a scripted network, or where a network that says something is
+            wrapped in another, which may normalise by itself.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(f"a scripted network does not say how its input is normalised. {_SET}.")
+    if (said := _said(model)) is not None:
+        return said
+    for inner in nested(model):
+        if (said := _said(inner)) not in (None, (0.0, 1.0)):
+            raise InputError(
+                f"{type(model).__name__} is wrapped around {type(inner).__name__}, whose input wants "
+                f"mean and std of {said}; whether the wrapper brings that about cannot be seen. {_SET}."
+            )
+    return 0.0, 1.0
+
+
+def _said(model: nn.Module) -> tuple[Channels, Channels] | None:
     if hasattr(model, "normalisation"):
         return cast(tuple[Channels, Channels], model.normalisation)
-    known: dict[str, Any] = getattr(model, "pretrained_cfg", {})
+    known: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     config = getattr(model, "config", None)
     if isinstance(config, dict) and config.get("encoder_weights"):
         known = get_preprocessing_params(config["encoder_name"], config["encoder_weights"])
-    return known.get("mean", 0.0), known.get("std", 1.0)
+    return (known["mean"], known["std"]) if "mean" in known and "std" in known else None

@@ -11,6 +11,7 @@ from dds.errors import InputError
 from dds.models.diffusers_pipeline import is_pipeline, read_pipeline
 from dds.models.schedule import NoiseSchedule
 from dds.models.weights import load_self_describing
+from dds.models.wrappers import unwrapped
 
 ZOO = Path(__file__).parent / "zoo"
 PREFIX = "zoo:"
@@ -46,13 +47,25 @@ def resolve_diffusion(
     if isinstance(model, str) and is_pipeline(model):
         model, own = read_pipeline(model)
         scheduler = own if scheduler is None else scheduler
-    network = resolve(model)
+    network = unwrapped(resolve(model))
     if getattr(network, "class_embedding", None) is not None:
         raise InputError(
             "the diffusion network is class-conditional: it needs the class of every image, which a defence "
             "does not know. Use an unconditional network, such as 256x256_diffusion_uncond.pt."
         )
     return network, NoiseSchedule.from_config(scheduler)
+
+
+def at_rest(network: nn.Module, given: str | nn.Module) -> nn.Module:
+    """Have a network infer that was read from a file; one that is lent stays as it is.
+
+    The evaluation sees to that one, and gives it back as it was.
+
+    Args:
+        network: What was made of
+        given: what a user wrote.
+    """
+    return network.eval().requires_grad_(False) if isinstance(given, str) else network
 
 
 def locate(name: str) -> Path:

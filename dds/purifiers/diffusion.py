@@ -7,7 +7,7 @@ from dds.models.denoiser import diffuse, predict
 from dds.models.padding import pad_to_multiple
 from dds.models.schedule import NoiseLevel
 from dds.models.size_multiple import size_multiple
-from dds.models.zoo import resolve_diffusion
+from dds.models.zoo import at_rest, resolve_diffusion
 from dds.purifiers.one_shot import OneShot
 
 
@@ -34,7 +34,7 @@ class DiffusionDenoiser(OneShot):
     ) -> None:
         super().__init__()
         network, self.schedule = resolve_diffusion(model, scheduler)
-        self.model = network.eval().requires_grad_(False)
+        self.model = at_rest(network, model)
         self.clamp = clamp
         self.size_multiple = size_multiple(self.model)
 

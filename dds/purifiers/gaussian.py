@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from dds.errors import InputError
 from dds.models.padding import pad_to_multiple
 from dds.models.schedule import NoiseLevel, NoiseSchedule
-from dds.models.zoo import resolve
+from dds.models.wrappers import unwrapped
+from dds.models.zoo import at_rest, resolve
 from dds.purifiers.one_shot import OneShot
 
 
@@ -40,7 +41,7 @@ class GaussianDenoiser(OneShot):
         super().__init__()
         if size_multiple < 1:
             raise InputError(f"size_multiple={size_multiple}; expected at least 1; 8 for three halvings.")
-        self.model = resolve(model).eval().requires_grad_(False)
+        self.model = at_rest(unwrapped(resolve(model)), model)
         _check_takes(self.model, conditioned)
         self.conditioned, self.residual, self.clamp = conditioned, residual, clamp
         self.size_multiple, self.max_sigma = size_multiple, max_sigma

@@ -10,7 +10,7 @@ from dds.models.denoiser import Prediction, diffuse, predict
 from dds.models.padding import pad_to_multiple
 from dds.models.schedule import NoiseLevel
 from dds.models.size_multiple import size_multiple
-from dds.models.zoo import resolve_diffusion
+from dds.models.zoo import at_rest, resolve_diffusion
 from dds.noise import Streams
 from dds.purifiers.base import Purifier
 
@@ -51,7 +51,7 @@ class MultiStepDenoiser(Purifier):
         super().__init__()
         _check_sampler(sampler, steps, eta)
         network, self.schedule = resolve_diffusion(model, scheduler)
-        self.model = network.eval().requires_grad_(False)
+        self.model = at_rest(network, model)
         self.sampler, self.steps, self.eta = sampler, steps, eta
         self.clamp, self.checkpoint = clamp, checkpoint
         self.size_multiple = size_multiple(self.model)

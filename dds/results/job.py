@@ -3,9 +3,11 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from rich.console import Console
+from torch import nn
 
 from dds.callbacks import AttackAndPurify
 from dds.data import BaseDataModule
+from dds.models.untrained import is_untrained
 from dds.protocol import Plan
 from dds.results.division import own_cells
 from dds.results.grid import Grid, Piece
@@ -46,7 +48,9 @@ class Job:
     ) -> None:
         self.task, self.data, self.protocol = task, data, protocol
         self.grid = Grid(protocol.plan.conditions, data.test_dataset().indices)
-        self.facts = provenance({"task": task.model, "purifier": protocol.purifier})
+        named: dict[str, nn.Module | None] = {"task": task.model, "purifier": protocol.purifier}
+        self._networks = {name: network for name, network in named.items() if network is not None}
+        self.facts = provenance(self._networks)
         self._own = own_cells(self.grid, share, conditions)
         self._console = console or Console()
 
@@ -120,6 +124,7 @@ class Job:
             "score": task.score,
             "lower_is_better": task.lower_is_better,
             **self.facts,
+            "untrained": [name for name, network in self._networks.items() if is_untrained(network)],
             "calls": None if protocol.is_open else asdict(protocol.cost),
             "purification_calls": {str(one): protocol.defences.calls(one) for one in protocol.defences.all},
         }

@@ -1,5 +1,5 @@
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -13,8 +13,10 @@ from dds.batch import EXAMPLES, NO_CLASS, NOT_FINITE, UNTOUCHED, Batch, Record, 
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.metrics import fidelity, perturbation
-from dds.models.features import find_layer, find_pooled_layer, outputs_of, pool
-from dds.models.normalisation import own_normalisation
+from dds.models.answers import answer_of
+from dds.models.features import find_layer, find_pooled_layer, outputs_of, pool, seen_last
+from dds.models.normalisation import Channels, own_normalisation
+from dds.models.wrappers import unwrapped
 from dds.models.zoo import resolve
 from dds.tasks.distributed import gather
 from dds.tasks.optimisation import adamw_one_cycle
@@ -33,7 +35,9 @@ class BaseTask(LightningModule, ABC):
     recomputed, with intervals, from the run folder alone.
 
     Args:
-        model: The network, by `class_path`; `zoo:<name>`; or the path of a file written by `train.py`.
+        model: The network, by `class_path`; `zoo:<name>`; or the path of a file written by `train.py`. What
+            wraps it and hands images on (`DataParallel`, `torch.compile`, averages of weights) is taken off;
+            of several things that it returns, `dds.models.answers` says which one counts.
         mean: What the network's input is centred by, for each channel; default: what the network's own
             configuration says (timm, segmentation-models-pytorch, files of `train.py`), else 0.
         std: What it is divided by; likewise, else 1.
@@ -77,12 +81,11 @@ class BaseTask(LightningModule, ABC):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__()
-        self.model = resolve(model)
-        own_mean, own_std = own_normalisation(self.model)
-        self.register_buffer("mean", _channels(mean, own_mean, "mean"), persistent=False)
-        self.register_buffer("std", _channels(std, own_std, "std"), persistent=False)
-        if (self.std <= 0).any():
-            raise InputError(f"std is {self.std.flatten().tolist()}; expected positive values.")
+        self.model = unwrapped(resolve(model))
+        own = (mean, std) if mean and std else own_normalisation(self.model)
+        for name, value in (("mean", mean or own[0]), ("std", std or own[1])):
+            self.register_buffer(name, _channels(value, name), persistent=False)
+        _check_normalisation(self.mean.flatten().tolist(), self.std.flatten().tolist())
         self.input_size = input_size
         self.lr, self.weight_decay = lr, weight_decay
         self.features = features
@@ -174,7 +177,15 @@ class BaseTask(LightningModule, ABC):
             return self(image), None
         with outputs_of(layer) as caught:
             output = self(image)
-        return output, F.normalize(pool(caught[-1]), dim=1)
+        features = pool(caught[-1]) if caught else None
+        if features is None or len(features) != len(image):
+            if self.features is None:  # found by its name; nobody asked for it
+                return output, None
+            raise InputError(
+                f"task.features={self.features} returns {type(seen_last(caught, self.features)).__name__}, "
+                "which is not one vector, sequence or map an image. Name another layer."
+            )
+        return output, F.normalize(features, dim=1)
 
     @property
     def feature_layer(self) -> nn.Module | None:
@@ -193,7 +204,7 @@ class BaseTask(LightningModule, ABC):
         """
         if self.input_size is not None and tuple(image.shape[-2:]) != tuple(self.input_size):
             image = F.interpolate(image, self.input_size, mode="bilinear", antialias=True)
-        return cast(Tensor, self.model((image - self.mean) / self.std))
+        return answer_of(self.model((image - self.mean) / self.std))
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Record]]:
         """Measure every view of a batch: the clean images, and what `AttackAndPurify` put there."""
@@ -284,8 +295,19 @@ def _unless_broken(output: Tensor, shown: Tensor) -> Tensor:
     return output.masked_fill(broken.reshape(-1, *[1] * (output.ndim - 1)), torch.nan)
 
 
-def _channels(given: list[float] | None, default: float | Iterable[float], name: str) -> Tensor:
-    value = torch.as_tensor(default if given is None else given, dtype=torch.float32)
+def _check_normalisation(mean: list[float], std: list[float]) -> None:
+    """Refuse what is meant for pixels in [0, 255]; images are in [0, 1]."""
+    if not all(0 <= value <= 1 for value in mean) or not all(0 < value <= 1 for value in std):
+        scaled = [[round(value / 255, 4) for value in values] for values in (mean, std)]
+        meant = f" Did you mean {scaled[0]} and {scaled[1]}?" if max(*mean, *std) > 2 else ""
+        raise InputError(
+            f"mean is {mean} and std {std}; expected values in [0, 1], std above 0, as images are in [0, 1]."
+            f"{meant}"
+        )
+
+
+def _channels(given: Channels, name: str) -> Tensor:
+    value = torch.as_tensor(given, dtype=torch.float32)
     if value.numel() not in (1, 3):
         raise InputError(f"{name} has {value.numel()} values; expected 3, one for each of R, G, B.")
     return value.reshape(-1, 1, 1).expand(3, 1, 1).clone()

@@ -7,7 +7,7 @@ from torch import Tensor
 from dds.batch import Batch
 from dds.errors import InputError
 from dds.tasks.base import BaseTask, Statistics
-from dds.tasks.classes import likeliest_class
+from dds.tasks.classes import likeliest_class, refuse_probabilities
 
 
 class Classification(BaseTask):
@@ -48,6 +48,10 @@ class Classification(BaseTask):
                 f"labels span {low}..{high} but the network knows classes 0..{output.shape[1] - 1}. "
                 "Check that network and data set belong together."
             )
+
+    def check_output(self, output: Tensor) -> None:
+        """Refuse probabilities in place of logits."""
+        refuse_probabilities(output)
 
     def render(self, decision: Tensor, batch: Batch) -> list[Any]:
         """Return captions: the decided class, marked where it is wrong."""

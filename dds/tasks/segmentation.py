@@ -11,7 +11,7 @@ from dds.batch import IGNORED, NO_CLASS, Batch
 from dds.errors import InputError
 from dds.metrics.class_counts import count_classes
 from dds.tasks.base import Statistics
-from dds.tasks.classes import likeliest_class
+from dds.tasks.classes import likeliest_class, refuse_probabilities
 from dds.tasks.dense import DenseTask
 
 
@@ -92,6 +92,10 @@ class SemanticSegmentation(DenseTask):
                 f"0..{output.shape[1] - 1} (and {IGNORED} is ignored). Check that network and data set "
                 "belong together."
             )
+
+    def check_output(self, output: Tensor) -> None:
+        """Refuse probabilities in place of logits."""
+        refuse_probabilities(output)
 
     def render(self, decision: Tensor, batch: Batch) -> list[Any]:
         """Return the classes as colours, `[H, W, 3]` uint8."""
