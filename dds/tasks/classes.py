@@ -27,5 +27,5 @@ def refuse_probabilities(output: Tensor) -> None:
     if output.shape[1] > 1 and output.min() >= 0 and bool((total - 1).abs().max() < _ONE):
         raise InputError(
             "the network returns probabilities, which add up to 1, as after a softmax; expected logits, as "
-            "attacks find next to no gradient through a softmax. Leave its last layer out, or return the logarithm."
+            "attacks find next to no gradient through a softmax. Leave that layer out, or take its logarithm."
         )
