@@ -21,12 +21,17 @@ def as_found(*networks: nn.Module) -> Iterator[None]:
 def _restoration(part: nn.Module) -> Callable[[], None]:
     """Return what brings a module, without its children, back to how it is now."""
     training, forward = part.training, vars(part).get("forward")
-    weights = [(weight, weight.data, weight.requires_grad, weight.grad) for weight in _own(part._parameters)]
+    weights = [
+        (weight, weight.data, weight.requires_grad, None if weight.grad is None else weight.grad.clone())
+        for weight in part._parameters.values()
+        if weight is not None
+    ]
     buffers = [(name, buffer, buffer.clone()) for name, buffer in part._buffers.items() if buffer is not None]
 
     def restore() -> None:
         part.training = training
         for weight, data, wanted, gradient in weights:
+            weight.grad = None  # which must be of the weight's type
             weight.data, weight.grad = data, gradient
             weight.requires_grad_(wanted)
         for name, buffer, content in buffers:
@@ -36,7 +41,3 @@ def _restoration(part: nn.Module) -> Callable[[], None]:
             part.forward = forward
 
     return restore
-
-
-def _own(named: dict[str, nn.Parameter | None]) -> list[nn.Parameter]:
-    return [weight for weight in named.values() if weight is not None]
