@@ -1,5 +1,7 @@
 from abc import abstractmethod
 from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -17,6 +19,9 @@ class Optimiser(Attack):
         eps: Budget in [0, 1] pixel units; a number or a fraction such as `8/255`.
         objective: What is maximised; default the task's own loss.
     """
+
+    eot: int = 1
+    """Noise draws that each gradient and value is averaged over."""
 
     def __init__(self, eps: float | str, objective: Objective | None) -> None:
         super().__init__(eps)
@@ -54,6 +59,12 @@ class Optimiser(Attack):
     def purifier_calls(self) -> Calls:
         """Those of the objective's evaluations."""
         return self.objective.purifier_calls(self.calls)
+
+    def with_one_draw(self) -> Self:
+        """Return the same with one noise draw for each gradient and value; see `Attack`."""
+        once = copy(self)
+        once.eot = 1
+        return once
 
     def check(self, task: AttackedTask, batch: Batch) -> None:
         """Evaluate the objective once; see `Attack`."""

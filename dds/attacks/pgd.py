@@ -24,7 +24,7 @@ class PGD(Optimiser):
         random_start: Start from a random point of the ball instead of the image.
         restarts: Number of starts.
         eot: Noise draws that each gradient is averaged over (expectation over transformation,
-            Athalye et al., ICML 2018); matters where the attacker looks through a purifier.
+            Athalye et al., ICML 2018); one where the attacker looks through nothing that is random.
         objective: What is maximised; default the task's own loss.
     """
 
