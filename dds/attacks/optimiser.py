@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks.base import Attack
-from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, TaskLoss, Value
+from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, TaskLoss, Value, average, judge
 from dds.batch import Batch
 from dds.noise import Streams
 
@@ -68,10 +68,15 @@ class Optimiser(Attack):
 
     def check(self, task: AttackedTask, batch: Batch) -> None:
         """Evaluate the objective once; see `Attack`."""
-        value = self.objective.bind(task, batch, lambda image, streams: image)
+        value = self._bind(task, batch, lambda image, streams: image)
         with torch.no_grad():
-            value(batch["image"], Streams(0, (0,)))
+            judge(value, batch["image"], Streams(0, (0,)))
 
     def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
         """Attack the images of a batch; see `Attack`."""
-        return self(batch["image"], self.objective.bind_average(task, batch, through), streams)
+        value = average([self._bind(task, batch, purify) for purify in through])
+        return self(batch["image"], value, streams)
+
+    def _bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
+        """Return what is maximised of what is seen through one purifier."""
+        return self.objective.bind(task, batch, purify)
