@@ -9,7 +9,7 @@ from dds.attacks.base import one_of, pixels, whole
 from dds.attacks.gradient import project
 from dds.attacks.look import Look, look
 from dds.attacks.objectives import Calls, Objective, Value, at
-from dds.attacks.pgd import PGD
+from dds.attacks.pgd import PGD, Best
 from dds.errors import InputError
 from dds.noise import Streams
 
@@ -44,7 +44,7 @@ class APGD(PGD):
         objective: What is maximised; default the task's own loss.
         schedule: `constant` radius, or `sea`: radii of 2, 1.5 and 1 eps for 30, 30 and 40 % of the steps,
             each from the best point of the one before (Croce et al., arXiv 2306.12941), with the start and
-            the checkpoints of SEA's code, where the best is the point of lowest pixel accuracy.
+            the checkpoints of SEA's code; there, the best is by `pixel_accuracy`.
         best: What the answer, and the start of the next stage, is chosen by among the points seen; see `PGD`.
             Steps halve and return by the value, whatever it is.
     """
@@ -60,7 +60,7 @@ class APGD(PGD):
         eot: int = 1,
         objective: Objective | None = None,
         schedule: Literal["constant", "sea"] = "constant",
-        best: Literal["score", "value"] | None = None,
+        best: Best | None = None,
     ) -> None:
         first = 2 * pixels("eps", eps)
         super().__init__(eps, first, steps, norm, random_start, restarts, eot, objective, best)

@@ -1,4 +1,4 @@
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -11,6 +11,9 @@ from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, Value
 from dds.attacks.optimiser import Optimiser
 from dds.batch import Batch
 from dds.noise import Streams
+
+Best = Literal["score", "pixel_accuracy", "value"]
+"""What the best of several points is chosen by."""
 
 _DENSE = ("mask", "depth")  # targets with a value for each pixel
 
@@ -32,9 +35,9 @@ class PGD(Optimiser):
             Athalye et al., ICML 2018); one where the attacker looks through nothing that is random.
         objective: What is maximised; default the task's own loss.
         best: What the best of several points is chosen by: the task's `score` of the image (mean IoU, RMSE,
-            right or wrong), or the `value` of the objective; default: the score where the task answers for
-            each pixel, since a loss may grow while pixels turn right again, and the objective is about these
-            answers; else the value.
+            right or wrong), its `pixel_accuracy` (segmentation), or the `value` of the objective; default:
+            the score where the task answers for each pixel, since a loss may grow while pixels turn right
+            again, and the objective is about these answers; else the value.
     """
 
     def __init__(
@@ -47,11 +50,11 @@ class PGD(Optimiser):
         restarts: int = 1,
         eot: int = 1,
         objective: Objective | None = None,
-        best: Literal["score", "value"] | None = None,
+        best: Best | None = None,
     ) -> None:
         super().__init__(eps, objective)
         one_of("norm", norm, "linf", "l2")
-        one_of("best", best or "value", "score", "value")
+        one_of("best", best or "value", *get_args(Best))
         self.step_size = pixels("step_size", step_size)
         self.steps, self.restarts, self.eot = (
             whole("steps", steps),
@@ -81,7 +84,7 @@ class PGD(Optimiser):
         value = super()._bind(task, batch, purify)
         dense = task.target in _DENSE and self.objective.about_answers
         best = self.best or ("score" if dense else "value")
-        return Judged(value, task, batch) if best == "score" else value
+        return value if best == "value" else Judged(value, task, batch, best)
 
     def _climb(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
         adversarial = self._start(image, streams.child("start")) if self.random_start else image

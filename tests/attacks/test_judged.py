@@ -8,6 +8,7 @@ from dds.attacks import (
     APGD,
     PGD,
     FeatureDistance,
+    MaskedCrossEntropy,
     PurifiedDistance,
     TargetedLoss,
     TaskLoss,
@@ -72,6 +73,15 @@ def test_the_answer_is_the_best_point_seen(images, kind, best, schedule):
     assert torch.equal(reached[0], equals.amax(0))  # of equal harm, the larger value
 
 
+def test_the_answer_may_be_the_point_of_least_pixel_accuracy(images):
+    task, batch = segmentation(images)
+    attack = APGD(0.1, 20, objective=MaskedCrossEntropy(), best="pixel_accuracy")
+    with outputs_of(task) as outputs:
+        found = attack.craft(task, batch, [bare], STREAMS)
+    right = torch.stack([(output.argmax(1) == batch["mask"]).sum((1, 2)) for output in outputs])
+    assert torch.equal((task(found).argmax(1) == batch["mask"]).sum((1, 2)), right.amin(0))
+
+
 def test_restarts_are_chosen_from_by_the_score(images):
     task, batch = segmentation(images)
     attack = PGD(0.2, 0.2, 1, restarts=8)
@@ -105,7 +115,9 @@ def test_a_score_that_the_objective_does_not_know_is_refused(images):
     task, batch = segmentation(images)
     with pytest.raises(InputError, match="best=score.*Set best=value"):
         PGD(objective=PurifiedDistance(), best="score").check(task, batch)
-    with pytest.raises(InputError, match="best='loss'; expected one of score, value"):
+    with pytest.raises(InputError, match="pixel_accuracy is for segmentation; DepthEstimation"):
+        PGD(best="pixel_accuracy").check(*depth(images))
+    with pytest.raises(InputError, match="best='loss'; expected one of score, pixel_accuracy, value"):
         PGD(best="loss")
 
 
