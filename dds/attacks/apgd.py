@@ -1,15 +1,15 @@
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from dds.attacks.base import one_of, pixels, whole
-from dds.attacks.broken_gradients import finite, note_zero
-from dds.attacks.gradient import expected_value, project
+from dds.attacks.gradient import project
+from dds.attacks.look import Look, look
 from dds.attacks.objectives import Calls, Objective, Value, at
-from dds.attacks.pgd import PGD
+from dds.attacks.pgd import PGD, Best
 from dds.errors import InputError
 from dds.noise import Streams
 
@@ -28,7 +28,7 @@ class APGD(PGD):
 
     Steps start at twice the radius. At each checkpoint, images that rose too seldom, or whose step and best
     value are those of the last checkpoint, halve the step and return to their best point. The answer is the
-    point with the largest value seen; behind a random purifier, values are compared as drawn.
+    best point seen (`best`); behind a random purifier, points are compared as drawn.
 
     Unlike AutoAttack's code it does not stop at a wrong class, and it takes the paper at its word: rises must
     be fewer than rho times the steps, and are counted from the point that the image returned to.
@@ -38,12 +38,15 @@ class APGD(PGD):
         steps: Number of steps; at least 4 for `sea`.
         norm: `linf` or `l2`.
         rho: Share of rising steps, in [0, 1], below which the step is halved.
-        random_start: Start from a random point of the `eps` ball instead of the image.
+        random_start: Start from a random point of the (first) ball instead of the image.
         restarts: Number of starts, chosen from as in `PGD`.
         eot: Noise draws that each value and gradient is averaged over; see `PGD`.
         objective: What is maximised; default the task's own loss.
         schedule: `constant` radius, or `sea`: radii of 2, 1.5 and 1 eps for 30, 30 and 40 % of the steps,
-            each from the best point of the one before (Croce et al., arXiv 2306.12941).
+            each from the best point of the one before (Croce et al., arXiv 2306.12941), with the start and
+            the checkpoints of SEA's code; there, the best is by `pixel_accuracy`.
+        best: What the answer, and the start of the next stage, is chosen by among the points seen; see `PGD`.
+            Steps halve and return by the value, whatever it is.
     """
 
     def __init__(
@@ -57,8 +60,10 @@ class APGD(PGD):
         eot: int = 1,
         objective: Objective | None = None,
         schedule: Literal["constant", "sea"] = "constant",
+        best: Best | None = None,
     ) -> None:
-        super().__init__(eps, 2 * pixels("eps", eps), steps, norm, random_start, restarts, eot, objective)
+        first = 2 * pixels("eps", eps)
+        super().__init__(eps, first, steps, norm, random_start, restarts, eot, objective, best)
         one_of("schedule", schedule, "constant", "sea")
         whole("steps", steps, least=4 if schedule == "sea" else 1)
         if not 0 <= rho <= 1:
@@ -72,6 +77,24 @@ class APGD(PGD):
             return ((self.eps, self.steps),)
         early = self.steps * 3 // 10
         return ((2 * self.eps, early), (1.5 * self.eps, early), (self.eps, self.steps - 2 * early))
+
+    def checkpoints(self, steps: int) -> list[int]:
+        """Return after which steps of a stage of so many progress is judged.
+
+        SEA's code counts whole steps between checkpoints, at least one: in short stages it judges oftener.
+        """
+        if self.schedule == "constant":
+            return [-(-percent * steps // 100) for percent in CHECKPOINTS]  # rounded up
+        gap, shorter, least = (max(percent * steps // 100, 1) for percent in (22, 3, 6))
+        found = [gap]
+        while found[-1] < steps:
+            gap = max(gap - shorter, least)
+            found.append(found[-1] + gap)
+        return found
+
+    @property
+    def _first_radius(self) -> float:
+        return self.stages[0][0]
 
     @property
     def calls(self) -> Calls:
@@ -92,54 +115,22 @@ class APGD(PGD):
         self, start: Tensor, hold: Hold, size: float, values: Sequence[Value], streams: Streams
     ) -> Tensor:
         steps = len(values) - 1
-        here = before = best = look(start, values[0], streams.child("step", 0), self.eot)
+        here = before = best = top = look(start, values[0], streams.child("step", 0), self.eot)
         pace = Pace(best.value, size, self.rho)
-        checkpoints = {-(-percent * steps // 100) for percent in CHECKPOINTS}  # rounded up
+        checkpoints = self.checkpoints(steps)
         for step in range(1, steps + 1):
             moved = self._move(here, before.image, hold, pace.size, MOMENTUM if step > 1 else 1.0)
             draw = streams.child("step", step)
             before, here = here, look(moved, values[step], draw, self.eot, climb=step < steps)
-            best = best.replaced(here.value > best.value, here)
+            best, top = best.replaced(here.value > best.value, here), top.more_harmful(here)
             pace.count(here.value > before.value)
             if step in checkpoints:
                 here = here.replaced(pace.slow(best.value), best)
-        return best.image
+        return top.image
 
-    def _move(self, here: "Look", before: Tensor, hold: Hold, size: Tensor, share: float) -> Tensor:
+    def _move(self, here: Look, before: Tensor, hold: Hold, size: Tensor, share: float) -> Tensor:
         target = hold(here.image + size.reshape(-1, 1, 1, 1) * self._direction(here.gradient))
         return hold(here.image + share * (target - here.image) + (1 - share) * (here.image - before))
-
-
-class Look(NamedTuple):
-    """Points, one an image, and what the attacker saw there."""
-
-    image: Tensor  # (B, 3, H, W)
-    value: Tensor  # (B,), averaged over noise draws
-    gradient: Tensor  # (B, 3, H, W), summed over the same draws
-
-    def replaced(self, where: Tensor, other: "Look") -> "Look":
-        """Take the points of `other` for the images `where`, `[B]`, is true."""
-        wide = where.reshape(-1, 1, 1, 1)
-        image = torch.where(wide, other.image, self.image)
-        value = torch.where(where, other.value, self.value)
-        return Look(image, value, torch.where(wide, other.gradient, self.gradient))
-
-
-def look(image: Tensor, value: Value, streams: Streams, draws: int, climb: bool = True) -> Look:
-    """Return value and gradient at `[B, 3, H, W]` points, from the same noise draws.
-
-    The gradient is zero, and not computed, where no `climb` follows; for the rest see `expected_gradient`.
-    """
-    if not climb:
-        return Look(image, expected_value(image, value, streams, draws), torch.zeros_like(image))
-    leaf = image.detach().requires_grad_()
-    total, gradient = image.new_zeros(len(image)), torch.zeros_like(image)
-    for draw in range(draws):
-        seen = value(leaf, streams.child("eot", draw))  # (B,)
-        gradient += finite(torch.autograd.grad(seen.sum(), leaf)[0], streams)
-        total += seen.detach()
-    note_zero(streams, gradient)
-    return Look(image, total / draws, gradient)
 
 
 class Pace:

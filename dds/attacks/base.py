@@ -46,6 +46,10 @@ class Attack(ABC):
     def purifier_calls(self) -> Calls | None:
         """Purifications for one image seen through one purifier; None likewise."""
 
+    def with_one_draw(self) -> "Attack":
+        """Return the attack for where nothing is random: noise draws would be the same, and it takes one."""
+        return self
+
     def check(self, task: AttackedTask, batch: Batch) -> None:  # noqa: B027
         """Refuse a task or images that it cannot attack, before any long work; most have nothing to refuse.
 

@@ -29,6 +29,8 @@ class LabelObjective(Objective):
     A subclass says what each label's share is.
     """
 
+    about_answers = True
+
     serves: ClassVar[tuple[str, ...]] = ("label", "mask")
     """Keys of the batch whose classes it is defined on."""
 

@@ -19,7 +19,10 @@ Value = Callable[[Tensor, Streams], Tensor]
 
 
 class Scheduled(ABC):
-    """A value that changes while an attack goes on, e.g. SegPGD's; called as it is, it is that of the end."""
+    """A value that changes while an attack goes on, e.g. SegPGD's, or that is not what points are chosen by.
+
+    Called as it is, it is that of the end.
+    """
 
     @abstractmethod
     def __call__(self, image: Tensor, streams: Streams) -> Tensor:
@@ -28,6 +31,19 @@ class Scheduled(ABC):
     @abstractmethod
     def at(self, progress: float) -> Value:
         """Return the value for when the share `progress`, in [0, 1], of an attack's steps is done."""
+
+    def judge(self, image: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
+        """Return the value and, detached, what an attack chooses among points by, the larger the better."""
+        value = self(image, streams)
+        return value, value.detach()
+
+
+def judge(value: Value, image: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
+    """Return a value and what an attack chooses among points by, `[B]` each; see `Scheduled`."""
+    if isinstance(value, Scheduled):
+        return value.judge(image, streams)
+    seen = value(image, streams)
+    return seen, seen.detach()
 
 
 def at(value: Value, progress: float) -> Value:
@@ -49,6 +65,10 @@ class _Average(Scheduled):
 
     def at(self, progress: float) -> Value:
         return _Average(tuple(at(value, progress) for value in self.values))
+
+    def judge(self, image: Tensor, streams: Streams) -> tuple[Tensor, Tensor]:
+        seen, hurt = zip(*(judge(value, image, streams) for value in self.values), strict=True)
+        return torch.stack(seen).mean(0), torch.stack(hurt).mean(0)
 
 
 @dataclass(frozen=True)
@@ -96,6 +116,9 @@ class Objective(ABC):
     needs_purifier: bool = False
     """Whether it attacks the purifier, and so means nothing to an attacker who does not see one."""
 
+    about_answers: bool = False
+    """Whether it is about how wrong the task's answers are, by the labels that the task is scored by."""
+
     @abstractmethod
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
         """Return the objective for the images of a batch, seen through `purify`."""
@@ -115,6 +138,8 @@ class Objective(ABC):
 
 class TaskLoss(Objective):
     """The task's own loss, e.g. the cross-entropy of the class or of every pixel."""
+
+    about_answers = True
 
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
         """Return the loss of the batch's targets."""

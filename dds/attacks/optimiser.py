@@ -1,11 +1,13 @@
 from abc import abstractmethod
 from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from dds.attacks.base import Attack
-from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, TaskLoss, Value
+from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, TaskLoss, Value, average, judge
 from dds.batch import Batch
 from dds.noise import Streams
 
@@ -17,6 +19,9 @@ class Optimiser(Attack):
         eps: Budget in [0, 1] pixel units; a number or a fraction such as `8/255`.
         objective: What is maximised; default the task's own loss.
     """
+
+    eot: int = 1
+    """Noise draws that each gradient and value is averaged over."""
 
     def __init__(self, eps: float | str, objective: Objective | None) -> None:
         super().__init__(eps)
@@ -55,12 +60,23 @@ class Optimiser(Attack):
         """Those of the objective's evaluations."""
         return self.objective.purifier_calls(self.calls)
 
+    def with_one_draw(self) -> Self:
+        """Return the same with one noise draw for each gradient and value; see `Attack`."""
+        once = copy(self)
+        once.eot = 1
+        return once
+
     def check(self, task: AttackedTask, batch: Batch) -> None:
         """Evaluate the objective once; see `Attack`."""
-        value = self.objective.bind(task, batch, lambda image, streams: image)
+        value = self._bind(task, batch, lambda image, streams: image)
         with torch.no_grad():
-            value(batch["image"], Streams(0, (0,)))
+            judge(value, batch["image"], Streams(0, (0,)))
 
     def craft(self, task: AttackedTask, batch: Batch, through: Sequence[Purify], streams: Streams) -> Tensor:
         """Attack the images of a batch; see `Attack`."""
-        return self(batch["image"], self.objective.bind_average(task, batch, through), streams)
+        value = average([self._bind(task, batch, purify) for purify in through])
+        return self(batch["image"], value, streams)
+
+    def _bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
+        """Return what is maximised of what is seen through one purifier."""
+        return self.objective.bind(task, batch, purify)

@@ -1,20 +1,28 @@
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from dds.attacks.base import one_of, pixels, whole
-from dds.attacks.gradient import expected_gradient, expected_value, project, unit
-from dds.attacks.objectives import Calls, Objective, Value, at
+from dds.attacks.gradient import expected_gradient, project, unit
+from dds.attacks.judged import Judged
+from dds.attacks.look import Look, look
+from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, Value, at
 from dds.attacks.optimiser import Optimiser
+from dds.batch import Batch
 from dds.noise import Streams
+
+Best = Literal["score", "pixel_accuracy", "value"]
+"""What the best of several points is chosen by."""
+
+_DENSE = ("mask", "depth")  # targets with a value for each pixel
 
 
 class PGD(Optimiser):
     """Projected gradient descent (Madry et al., ICLR 2018), in the Linf or the L2 ball.
 
     Linf takes the sign of the gradient, L2 the gradient divided by its norm. The last iterate is the
-    answer; with restarts, the one of each image whose objective is largest.
+    answer; with restarts, the best of each image.
 
     Args:
         eps: Budget in [0, 1] pixel units, e.g. `8/255`.
@@ -24,8 +32,12 @@ class PGD(Optimiser):
         random_start: Start from a random point of the ball instead of the image.
         restarts: Number of starts.
         eot: Noise draws that each gradient is averaged over (expectation over transformation,
-            Athalye et al., ICML 2018); matters where the attacker looks through a purifier.
+            Athalye et al., ICML 2018); one where the attacker looks through nothing that is random.
         objective: What is maximised; default the task's own loss.
+        best: What the best of several points is chosen by: the task's `score` of the image (mean IoU, RMSE,
+            right or wrong), its `pixel_accuracy` (segmentation), or the `value` of the objective; default:
+            the score where the task answers for each pixel, since a loss may grow while pixels turn right
+            again, and the objective is about these answers; else the value.
     """
 
     def __init__(
@@ -38,16 +50,18 @@ class PGD(Optimiser):
         restarts: int = 1,
         eot: int = 1,
         objective: Objective | None = None,
+        best: Best | None = None,
     ) -> None:
         super().__init__(eps, objective)
         one_of("norm", norm, "linf", "l2")
+        one_of("best", best or "value", *get_args(Best))
         self.step_size = pixels("step_size", step_size)
         self.steps, self.restarts, self.eot = (
             whole("steps", steps),
             whole("restarts", restarts),
             whole("eot", eot),
         )
-        self.norm, self.random_start = norm, random_start
+        self.norm, self.random_start, self.best = norm, random_start, best
 
     @property
     def calls(self) -> Calls:
@@ -59,14 +73,18 @@ class PGD(Optimiser):
         """Attack `[B, 3, H, W]` images in [0, 1]; see `Optimiser`."""
         if self.restarts == 1:
             return self._climb(image, value, streams.child("restart", 0))
-        best, best_value = image, image.new_full((len(image),), -torch.inf)
+        worst = image.new_full((len(image),), -torch.inf)
+        best = Look(image, worst, worst, image)
         for restart in range(self.restarts):
             found = self._climb(image, value, streams.child("restart", restart))
-            reached = expected_value(found, value, streams.child("choose"), self.eot)  # (B,)
-            better = reached > best_value
-            best = torch.where(better.reshape(-1, 1, 1, 1), found, best)
-            best_value = torch.where(better, reached, best_value)
-        return best
+            best = best.more_harmful(look(found, value, streams.child("choose"), self.eot, climb=False))
+        return best.image
+
+    def _bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
+        value = super()._bind(task, batch, purify)
+        dense = task.target in _DENSE and self.objective.about_answers
+        best = self.best or ("score" if dense else "value")
+        return value if best == "value" else Judged(value, task, batch, best)
 
     def _climb(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
         adversarial = self._start(image, streams.child("start")) if self.random_start else image
@@ -77,13 +95,17 @@ class PGD(Optimiser):
             adversarial = project(moved, image, self.eps, self.norm)
         return adversarial
 
+    @property
+    def _first_radius(self) -> float:
+        return self.eps
+
     def _start(self, image: Tensor, streams: Streams) -> Tensor:
         if self.norm == "linf":
-            offset = (2 * streams.uniform(image) - 1) * self.eps
+            offset = (2 * streams.uniform(image) - 1) * self._first_radius
         else:  # a random direction, and a radius that makes the ball uniform
             size = image[0].numel()
-            radius = streams.child("radius").uniform(image[:, :1, :1, :1]) ** (1 / size)
-            offset = unit(streams.normal(image)) * radius * self.eps
+            share = streams.child("radius").uniform(image[:, :1, :1, :1]) ** (1 / size)
+            offset = unit(streams.normal(image)) * share * self._first_radius
         return (image + offset).clamp(0, 1)
 
     def _direction(self, gradient: Tensor) -> Tensor:

@@ -9,8 +9,9 @@ class PixelObjective(LabelObjective):
 
     The losses that a subclass gives are climbed. They are no measure of success: a masked loss falls as
     pixels turn wrong, and weights that change from step to step make steps incomparable. Where an optimiser
-    compares points (APGD, restarts) it therefore sees the mean cross-entropy over the labelled pixels, as in
-    SEA's code (github.com/nmndeep/Robust-Segmentation, `track_loss="ce-avg"`).
+    compares points (APGD's progress) it therefore sees the mean cross-entropy over the labelled pixels, as in
+    SEA's code (github.com/nmndeep/Robust-Segmentation, `track_loss="ce-avg"`). What the answer is chosen by
+    is a setting of the optimiser; see `best` of `PGD`.
     """
 
     serves = ("mask",)

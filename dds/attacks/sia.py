@@ -24,8 +24,9 @@ class SIA(MIFGSM):
 
     MI-FGSM whose gradient is averaged over transformed copies of the image: random cuts make blocks, and
     each block goes through one random operation. The operations are those of the authors' code
-    (github.com/xiaosen-wang/SIT); unlike there, each image of a batch has cuts and operations of its own.
-    A copy may leave [0, 1] a little. Copies go through the network one at a time, which bounds memory.
+    (github.com/xiaosen-wang/SIT); unlike there, each image of a batch has cuts and operations of its own,
+    and `resize` makes a block 0.8 times as high and as wide: their slip is to swap the two in between. A
+    copy may leave [0, 1] a little. Copies go through the network one at a time, which bounds memory.
 
     Blocks move pixels but not labels. For dense tasks an objective on pooled features is therefore the
     meaningful one; the task's own loss compares moved pixels with the labels of their old places.

@@ -1,8 +1,6 @@
-from torch import Tensor
-
+from dds.attacks.judged import harm
 from dds.attacks.objectives import AttackedTask, Objective, Purify, Value
 from dds.batch import Batch
-from dds.noise import Streams
 
 
 class TaskScore(Objective):
@@ -13,10 +11,4 @@ class TaskScore(Objective):
 
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
         """Return the score, negated where higher is better."""
-        sign = 1 if task.lower_is_better else -1
-
-        def value(image: Tensor, streams: Streams) -> Tensor:
-            decision = task.decide(task(purify(image, streams)))
-            return sign * task.statistics(decision, batch)[task.score].to(image)
-
-        return value
+        return lambda image, streams: harm(task, task(purify(image, streams)), batch).to(image)

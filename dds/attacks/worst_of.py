@@ -1,4 +1,6 @@
 from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -60,6 +62,12 @@ class WorstOf(Attack):
     @property
     def _looks(self) -> Calls:
         return Calls(forward=len(self.attacks) * self.eot)
+
+    def with_one_draw(self) -> Self:
+        """Return the same of its attacks, and with one draw for the judge; see `Attack`."""
+        once = copy(self)
+        once.attacks, once.eot = {name: a.with_one_draw() for name, a in self.attacks.items()}, 1
+        return once
 
     def check(self, task: AttackedTask, batch: Batch) -> None:
         """Let each attack check; see `Attack`."""

@@ -217,7 +217,7 @@ class AttackAndPurify(Callback):
             return image, {}
         if craft.attack in self.controls:
             return self.controls[craft.attack](image.clone(), streams.child("control", craft.attack)), {}
-        attack = self.attacks[craft.attack]
+        attack = craft.at_work(self.attacks[craft.attack])
         known = streams.child("defence", draw) if craft.fixed_noise else None
         own = cast(Batch, {**batch, "image": image.clone()})  # an attack may work in place
         float32 = torch.autocast(image.device.type, enabled=False)

@@ -148,8 +148,8 @@ def _take(name: str, network: Callable[[Tensor], Result], image: Tensor) -> Resu
     except InputError:
         raise
     except Exception as error:  # of any network, given any images
+        size = f"{image.shape[2]}x{image.shape[3]}"
         raise InputError(
-            f"{name} cannot take images of {image.shape[2]}x{image.shape[3]} "
-            f"({type(error).__name__}: {error}). If they should have another size, set it in the data module, or task.input_size to have the "
-            "task resize them."
+            f"{name} cannot take images of {size} ({type(error).__name__}: {error}). If they should have "
+            "another size, set it in the data module, or task.input_size to have the task resize them."
         ) from error

@@ -9,15 +9,18 @@ PredictionType = Literal["epsilon", "v_prediction", "sample"]
 
 
 class Prediction(NamedTuple):
-    """What a diffusion network makes of a noisy image, both `[B, C, H, W]`.
+    """What a diffusion network makes of a noisy image, each `[B, C, H, W]`.
 
     Attributes:
         image: The image in it, in [-1, 1] up to the network's error; not clamped.
         noise: The noise in it.
+        variance: Where a network has learned the variance of a step back: from -1, the least possible, to 1,
+            the greatest (Nichol & Dhariwal 2021, eq. 15).
     """
 
     image: Tensor
     noise: Tensor
+    variance: Tensor | None = None
 
 
 def diffuse(image: Tensor, noise: Tensor, alpha_cumprod: Tensor) -> Tensor:
@@ -45,7 +48,8 @@ def predict(
 
     Args:
         network: `network(noisy, t)` returns a tensor or an output with `.sample` (diffusers). A network with
-            learned variance returns twice the channels; the first half is the prediction.
+            learned variance returns twice the channels; the first half is the prediction, the second the
+            variance.
         noisy: `[B, C, H, W]`, x_t.
         t: `[B]` int64.
         alpha_cumprod: abar_t, a scalar or `[B, 1, 1, 1]`.
@@ -53,10 +57,12 @@ def predict(
             `sqrt(abar) eps - sqrt(1 - abar) x` (Salimans & Ho 2022, appendix D), or x itself.
     """
     output = network(noisy.clone(), t)  # which may work in place
-    said = cast(Tensor, getattr(output, "sample", output))[:, : noisy.shape[1]]
+    channels = noisy.shape[1]
+    said, rest = cast(Tensor, getattr(output, "sample", output)).tensor_split([channels], dim=1)
+    variance = rest if rest.shape[1] == channels else None
     signal, spread = alpha_cumprod.sqrt(), (1 - alpha_cumprod).sqrt()
     if prediction_type == "epsilon":
-        return Prediction((noisy - spread * said) / signal, said)
+        return Prediction((noisy - spread * said) / signal, said, variance)
     if prediction_type == "v_prediction":
-        return Prediction(signal * noisy - spread * said, signal * said + spread * noisy)
-    return Prediction(said, (noisy - signal * said) / spread)
+        return Prediction(signal * noisy - spread * said, signal * said + spread * noisy, variance)
+    return Prediction(said, (noisy - signal * said) / spread, variance)

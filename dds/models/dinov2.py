@@ -55,6 +55,8 @@ class DinoSegmenter(DinoNetwork):
         classes: Number of classes; default: those of the head.
         backbone_weights: A local file, timm's or Meta's; default: timm's hub or its cache.
         pretrained: False: a backbone with random weights.
+        aligned: Where 14 does not divide a side, lay the prediction where the image is in its padding.
+            False: stretch it over the image, as Meta's code does, and so its published figures.
     """
 
     format = HeadFormat(names=("voc2012_linear", "ade20k_linear"), weight="conv_seg.weight", inputs={1: 1})
@@ -66,8 +68,9 @@ class DinoSegmenter(DinoNetwork):
         classes: int | None = None,
         backbone_weights: str | None = None,
         pretrained: bool = True,
+        aligned: bool = False,
     ) -> None:
-        super().__init__(size, head, classes, backbone_weights, pretrained)
+        super().__init__(size, head, classes, backbone_weights, pretrained, aligned)
 
     def _build_head(self, inputs: int, outputs: int) -> nn.Module:
         return nn.Sequential(OrderedDict(bn=nn.BatchNorm2d(inputs), conv_seg=nn.Conv2d(inputs, outputs, 1)))
@@ -87,6 +90,8 @@ class DinoDepth(DinoNetwork):
         max_depth: The largest of the depths, in metres, as the head was or will be trained: 10 for NYU Depth.
         backbone_weights: A local file, timm's or Meta's; default: timm's hub or its cache.
         pretrained: False: a backbone with random weights.
+        aligned: Where 14 does not divide a side, lay the prediction where the image is in its padding.
+            False: stretch it over the image, as Meta's code does, and so its published figures.
     """
 
     format = HeadFormat(names=("nyu_linear", "nyu_linear4"), weight="conv_depth.weight", inputs={1: 2, 4: 8})
@@ -100,9 +105,10 @@ class DinoDepth(DinoNetwork):
         max_depth: float = 10.0,
         backbone_weights: str | None = None,
         pretrained: bool = True,
+        aligned: bool = False,
     ) -> None:
         bins = torch.linspace(0.001, max_depth, 256)
-        super().__init__(size, head, len(bins), backbone_weights, pretrained)
+        super().__init__(size, head, len(bins), backbone_weights, pretrained, aligned)
         self.register_buffer("bins", bins, persistent=False)
 
     bins: Tensor

@@ -55,6 +55,9 @@ class DinoNetwork(nn.Module, ABC):
         outputs: What the head returns for each token; None: what its file says.
         backbone_weights: A local file, timm's or Meta's; None: timm's hub or its cache.
         pretrained: False: a backbone with random weights.
+        aligned: Where `PATCH` does not divide a side, the image is padded all around. True: a dense
+            prediction is enlarged to the padded image, and the image cut out; False: it is stretched over the
+            image, up to half a patch out of place, as in Meta's code, which published figures are made with.
 
     Raises:
         InputError: If weights cannot be had, or head and backbone do not belong together.
@@ -63,9 +66,16 @@ class DinoNetwork(nn.Module, ABC):
     format: ClassVar[HeadFormat]
 
     def __init__(
-        self, size: str, head: str | None, outputs: int | None, backbone_weights: str | None, pretrained: bool
+        self,
+        size: str,
+        head: str | None,
+        outputs: int | None,
+        backbone_weights: str | None,
+        pretrained: bool,
+        aligned: bool = False,
     ) -> None:
         super().__init__()
+        self.aligned = aligned
         self.backbone = load_backbone(size, backbone_weights, pretrained)
         if head is None:
             if outputs is None:
@@ -133,14 +143,16 @@ class DinoNetwork(nn.Module, ABC):
         grid = F.interpolate(grid, scale_factor=scale, mode="bicubic")
         return torch.cat([positions[:, :1], grid.flatten(2).mT], dim=1)
 
-    @staticmethod
-    def _resize(dense: Tensor, image: Tensor) -> Tensor:
-        """Enlarge a prediction `[B, C, h, w]` to the padded image and cut the image out, `[B, C, H, W]`."""
+    def _resize(self, dense: Tensor, image: Tensor) -> Tensor:
+        """Enlarge a prediction `[B, C, h, w]` for the padded image to the image's `[B, C, H, W]`.
+
+        Meta's code stretches the padded image's prediction over the unpadded one; see `aligned`.
+        """
         height, width = image.shape[-2:]
-        down, right = -height % PATCH, -width % PATCH
-        padded = F.interpolate(dense, (height + down, width + right), mode="bilinear", align_corners=False)
+        down, right = (-side % PATCH if self.aligned else 0 for side in (height, width))
+        large = F.interpolate(dense, (height + down, width + right), mode="bilinear", align_corners=False)
         top, left = down // 2, right // 2
-        return padded[..., top : top + height, left : left + width]
+        return large[..., top : top + height, left : left + width]
 
 
 def _pad(image: Tensor) -> Tensor:

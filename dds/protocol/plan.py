@@ -44,6 +44,11 @@ class Craft:
         """How many images are made of one."""
         return next(iter(self.shows.values()))[0].draws if self.fixed_noise else 1
 
+    def at_work(self, attack: Attack) -> Attack:
+        """Return an attack as it is run here: with one noise draw where the attacker sees no random one."""
+        random = not self.fixed_noise and any(defence.random for defence in self.through)
+        return attack if random else attack.with_one_draw()
+
 
 NO_CALLS = Calls()
 
@@ -126,7 +131,7 @@ def craft_cost(craft: Craft, attacks: Mapping[str, Attack], purifier_calls: Puri
     """Count the network calls of a craft; None where they show only as the attack goes on."""
     if craft.attack not in attacks:  # clean, or a control
         return Cost()
-    attack, seen = attacks[craft.attack], craft.through or (None,)
+    attack, seen = craft.at_work(attacks[craft.attack]), craft.through or (None,)
     task, purifications = attack.task_calls, attack.purifier_calls
     if task is None or purifications is None:
         return None

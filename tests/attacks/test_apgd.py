@@ -3,12 +3,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TinyClassifier
+from conftest import TinyClassifier, TinySegmenter
 
-from dds.attacks import PGD
+from dds.attacks import PGD, MaskedCrossEntropy
 from dds.attacks.apgd import APGD, CHECKPOINTS
 from dds.errors import InputError
 from dds.noise import Streams
+from dds.tasks import SemanticSegmentation
 
 LABELS = torch.tensor([0, 1, 2, 3])
 STREAMS = Streams(0, (0, 1, 2, 3))
@@ -34,8 +35,11 @@ def size_of(offset, norm):
     return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
 
 
-def algorithm_1(objective, image, eps, steps, norm, rho):
+def algorithm_1(objective, image, eps, steps, norm, rho, start=None, w=None, score=None):
     """Algorithm 1 of Croce & Hein for one image `[3, H, W]`, every value asked for where it is named.
+
+    SEA begins elsewhere than at the image, has checkpoints w of its own, and wants the point whose score is
+    lowest, of equal scores that with the larger objective.
 
     The paper writes `k in W` once x(k+1) is known; its two conditions speak of the first w_j steps, so a
     checkpoint is where that many were made, as in the authors' code.
@@ -56,14 +60,19 @@ def algorithm_1(objective, image, eps, steps, norm, rho):
     p = [0.0, 0.22]
     while p[-1] < 1:
         p.append(p[-1] + max(p[-1] - p[-2] - 0.03, 0.06))
-    w = [math.ceil(round(p_j * steps, 9)) for p_j in p]
+    w = w or [math.ceil(round(p_j * steps, 9)) for p_j in p]
 
-    x, size, eta = [image], 2 * eps, [2 * eps]  # eta[k]: the size that led to x[k]
-    x_max, f_max = image, [objective(image)]
-    increased, met, last = [], set(), 0
+    x, size, eta = (
+        [image if start is None else start],
+        2 * eps,
+        [2 * eps],
+    )  # eta[k]: the size that led to x[k]
+    x_max, f_max = x[0], [objective(x[0])]
+    increased, met, last, seen = [], set(), 0, [x[0]]
     for k in range(1, steps + 1):
         z = project(x[-1] + size * direction(x[-1]))
         x.append(z if k == 1 else project(x[-1] + 0.75 * (z - x[-1]) + 0.25 * (x[-1] - x[-2])))
+        seen.append(x[-1])
         increased.append(objective(x[-1]) > objective(x[-2]))
         if objective(x[-1]) > f_max[-1]:
             x_max = x[-1]
@@ -77,6 +86,8 @@ def algorithm_1(objective, image, eps, steps, norm, rho):
                 size /= 2
                 x[-1] = x_max
             last = k
+    if score is not None:
+        return min(seen, key=lambda point: (score(point), -objective(point))), met
     return x_max, met
 
 
@@ -94,6 +105,51 @@ def test_equals_algorithm_1(network, images, norm, eps, steps, rho):
         met |= conditions
     if rho == 0.5:
         assert {(True, False), (False, True)} <= met  # either condition alone halved a step
+
+
+def sea_checkpoints(steps):
+    """Where SEA's code looks: its counter, its first period and how that shrinks."""
+    period, counter, found = max(int(0.22 * steps), 1), 0, []
+    for step in range(1, steps + 1):
+        counter += 1
+        if counter == period:
+            found.append(step)
+            counter, period = 0, max(period - max(int(0.03 * steps), 1), max(int(0.06 * steps), 1))
+    return found
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 12, 30, 40, 90, 120, 300])
+def test_checkpoints_of_sea_are_those_of_its_code(steps):
+    found = APGD(schedule="sea").checkpoints(steps)
+    assert [step for step in found if step <= steps] == sea_checkpoints(steps)
+
+
+@pytest.mark.parametrize("steps", [10, 30])
+def test_sea_is_its_three_stages(images, steps):
+    """The authors' attack, but for the two rules of algorithm 1 that APGD takes from the paper."""
+    task = SemanticSegmentation(TinySegmenter()).requires_grad_(False).double()
+    generator = torch.Generator().manual_seed(0)
+    mask = task(images).argmax(1)
+    mask = mask.where(torch.rand(mask.shape, generator=generator) < 0.7, 255)
+    attack = APGD(0.02, steps, objective=MaskedCrossEntropy(), schedule="sea", best="pixel_accuracy")
+    got = attack.craft(task, {"image": images, "mask": mask}, [bare], STREAMS)
+    noise = 2 * STREAMS.child("restart", 0, "start").uniform(images) - 1
+    early = int(0.3 * steps)
+    for image, own, at, found in zip(images, mask, noise, got, strict=True):
+        batch = {"image": image[None], "mask": own[None]}
+        value = MaskedCrossEntropy().bind(task, batch, bare)
+        objective = lambda x, value=value: value(x[None], STREAMS)[0]  # noqa: E731
+        score = lambda x, own=own: (task(x[None]).argmax(1)[0] == own).sum().item()  # noqa: E731
+        x = (image + 2 * 0.02 * at).clamp(0, 1)
+        for radius, count in ((0.04, early), (0.03, early), (0.02, steps - 2 * early)):
+            x = (image + (x - image).clamp(-radius, radius)).clamp(0, 1)
+            w = [0, *sea_checkpoints(count)]
+            x, _ = algorithm_1(objective, image, radius, count, "linf", 0.75, x, w, score)
+        torch.testing.assert_close(found, x, rtol=0, atol=1e-9)
+
+
+def bare(image, streams):
+    return image
 
 
 def test_checkpoints_follow_the_recursion():

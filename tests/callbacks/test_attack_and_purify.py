@@ -4,13 +4,14 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
 from lightning.pytorch import Callback, Trainer
 
-from dds.attacks import PGD, FeatureDistance, Optimiser, PurifiedDistance
+from dds.attacks import APGD, MIFGSM, PGD, SIA, FeatureDistance, Optimiser, PurifiedDistance, WorstOf
 from dds.attacks.objectives import Calls
 from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.callbacks.rehearsal import Findings
 from dds.controls import Brightness, Rotation
 from dds.data.base import BaseDataModule
 from dds.errors import InputError
+from dds.protocol.plan import Craft
 from dds.purifiers import JPEG, DiffusionDenoiser, NoiseOnly
 from dds.tasks import Classification, SemanticSegmentation
 
@@ -57,19 +58,38 @@ def seen(network, images=4):
     return sum(len(batch) == images for batch in network.seen)
 
 
-def protocol(network=None, **options):
+def protocol(denoiser=None, **options):
     arguments = {
         "noise_levels": [10, 145],
         "attacks": {"pgd": PGD(steps=2, eot=2)},
         "attacker_sees": ["none", "same", 145],
         "draws": 2,
     }
-    return AttackAndPurify(DiffusionDenoiser(network or TinyNoiseNetwork()), **{**arguments, **options})
+    return AttackAndPurify(DiffusionDenoiser(denoiser or TinyNoiseNetwork()), **{**arguments, **options})
 
 
-def test_makes_exactly_the_calls_that_the_plan_shows():
+def random_and_not(attacks, denoiser=None):
+    """Views through something random, through something that is not, and with known noise."""
+    sees = ["none", "same", "fixed_noise", "jpeg", ["jpeg", 10]]
+    defences = {"jpeg": JPEG()}
+    return protocol(denoiser, attacks=attacks, attacker_sees=sees, defences=defences, noise_levels=[10])
+
+
+SEVERAL_DRAWS = {
+    "pgd": PGD(steps=2, eot=4),
+    "restarts": PGD(steps=2, eot=4, restarts=2),
+    "apgd": APGD(steps=3, eot=4, restarts=2),
+    "mifgsm": MIFGSM(steps=2, eot=4),
+    "sia": SIA(steps=1, copies=2, eot=4),
+    "worst": WorstOf({"pgd": PGD(steps=1, eot=4), "mifgsm": MIFGSM(steps=1, eot=3)}, eot=4),
+    "distance": PGD(steps=2, eot=4, objective=PurifiedDistance()),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL_DRAWS)
+def test_makes_exactly_the_calls_that_the_plan_shows(name):
     network, denoiser = Collector(TinyClassifier()), Collector(TinyNoiseNetwork())
-    callback = protocol(denoiser)
+    callback = random_and_not({name: SEVERAL_DRAWS[name]}, denoiser)
     trainer(callback).test(Classification(network), Arrays(batch_size=4), verbose=False)
     cost = callback.cost
     assert (seen(network), network.backward) == (cost.task.forward, cost.task.backward)
@@ -77,6 +97,15 @@ def test_makes_exactly_the_calls_that_the_plan_shows():
         cost.purifier.forward,
         cost.purifier.backward,
     )
+
+
+def test_drawing_once_where_nothing_is_random_changes_no_bit(monkeypatch):
+    once = run(random_and_not(SEVERAL_DRAWS), Arrays(batch_size=4))
+    monkeypatch.setattr(Craft, "at_work", lambda craft, attack: attack)
+    again = run(random_and_not(SEVERAL_DRAWS), Arrays(batch_size=4))
+    assert once.keys() == again.keys()
+    for key, statistics in once.items():
+        assert all(torch.equal(value, again[key][name]) for name, value in statistics.items()), key
 
 
 class Kept(Callback):

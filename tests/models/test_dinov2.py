@@ -1,5 +1,7 @@
 """The networks against the published formulas, computed here from files in Meta's layouts."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import timm
@@ -20,18 +22,23 @@ WIDTH, DEPTH, HEADS, SIDE = 16, 12, 2, 56
 PADDING = {(56, 56): (0, 0, 0, 0), (50, 45): (5, 6, 3, 3), (28, 69): (0, 1, 0, 0)}
 """What is added left, right, above and below to images of some sizes; positions are those of the first."""
 
-any_size = pytest.mark.parametrize("size", PADDING, ids=lambda size: "x".join(map(str, size)))
+PADDING |= {(480, 640): (2, 2, 5, 5), (375, 500): (2, 2, 1, 2), (513, 513): (2, 3, 2, 3)}
+SMALL, LARGE = list(PADDING)[:3], list(PADDING)[3:]
 
 
-def tiny_vit(name, pretrained=False, **options):
+def any_of(sizes):
+    return pytest.mark.parametrize("size", sizes, ids=lambda size: "x".join(map(str, size)))
+
+
+def tiny_vit(name, pretrained=False, depth=DEPTH, **options):
     vit = VisionTransformer(
-        SIDE, 14, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, num_classes=0, init_values=1, **options
+        SIDE, 14, embed_dim=WIDTH, depth=depth, num_heads=HEADS, num_classes=0, init_values=1, **options
     )
     vit.pretrained_cfg = {"mean": (0.5, 0.4, 0.3), "name": name, "pretrained": pretrained}
     return vit
 
 
-def meta_state(seed=0, swiglu=False):
+def meta_state(seed=0, swiglu=False, depth=DEPTH):
     """A backbone as in dinov2_vits14_pretrain.pth, or with the giant's gated layers."""
     shapes = {"cls_token": (1, 1, WIDTH), "pos_embed": (1, 17, WIDTH), "mask_token": (1, WIDTH)}
     shapes |= {"patch_embed.proj.weight": (WIDTH, 3, 14, 14), "patch_embed.proj.bias": (WIDTH,)}
@@ -42,7 +49,7 @@ def meta_state(seed=0, swiglu=False):
         else {"mlp.fc1": (64, WIDTH), "mlp.fc2": (WIDTH, 64)}
     )
     norms = ["norm"]
-    for block in (f"blocks.{i}" for i in range(DEPTH)):
+    for block in (f"blocks.{i}" for i in range(depth)):
         norms += [f"{block}.norm1", f"{block}.norm2"]
         shapes |= {f"{block}.ls1.gamma": (WIDTH,), f"{block}.ls2.gamma": (WIDTH,)}
         for name, shape in layers.items():
@@ -76,7 +83,7 @@ def meta_layers(state, image):
     x = torch.cat([state["cls_token"].expand(len(image), -1, -1), patches.flatten(2).mT], 1)
     x = x + positions(state["pos_embed"], *patches.shape[2:])
     layers = []
-    for block in (f"blocks.{i}" for i in range(DEPTH)):
+    for block in (f"blocks.{i}" for i in range(sum(name.endswith("norm1.bias") for name in state))):
         x = x + state[f"{block}.ls1.gamma"] * attention(norm(state, x, f"{block}.norm1"), f"{block}.attn")
         x = x + state[f"{block}.ls2.gamma"] * mlp(norm(state, x, f"{block}.norm2"), f"{block}.mlp")
         layers.append(x)
@@ -93,7 +100,7 @@ def positions(stored, height, width):
         return (a + 2) * d**3 - (a + 3) * d**2 + 1 if d <= 1 else a * (d**3 - 5 * d**2 + 8 * d - 4)
 
     def weights(length):
-        matrix = torch.zeros(length, 4)
+        matrix = torch.zeros(length, 4, dtype=stored.dtype)
         for i in range(length):
             place = (i + 0.5) * 4 / (length + 0.1) - 0.5
             for j in range(int(np.floor(place)) - 1, int(np.floor(place)) + 3):
@@ -117,11 +124,38 @@ def pad(image):
     return F.pad(image, PADDING[tuple(image.shape[-2:])])
 
 
-def enlarge_and_cut(dense, size):
+def enlarge(dense, size, aligned=False):
+    """Enlarge what was predicted for the padded image: to the image's size, or to its own and cut."""
+    if not aligned:
+        return F.interpolate(dense, size, mode="bilinear", align_corners=False)
     left, right, above, below = PADDING[size]
     padded = (size[0] + above + below, size[1] + left + right)
     dense = F.interpolate(dense, padded, mode="bilinear", align_corners=False)
     return dense[..., above : above + size[0], left : left + size[1]]
+
+
+def meta_logits(state, head, picture):
+    """What Meta's segmenters predict for the padded picture, a value for each patch."""
+    image = pad(picture)
+    x = grid(norm(state, meta_layers(state, image)[-1]), image)
+    head = {name.removeprefix("decode_head."): value for name, value in head.items()}
+    bn = {name.removeprefix("bn."): value[:, None, None] for name, value in head.items() if value.ndim == 1}
+    x = (x - bn["running_mean"]) / (bn["running_var"] + 1e-5).sqrt() * bn["weight"] + bn["bias"]
+    return F.conv2d(x, head["conv_seg.weight"], head["conv_seg.bias"])
+
+
+def meta_depth(state, head, picture, read):
+    """What Meta's depthers predict for the padded picture from the layers `read`, at 4 times its grid."""
+    image = pad(picture)
+    tokens = meta_layers(state, image)
+    maps = [grid(tokens[i], image) for i in read]
+    spread = [tokens[i][:, 0, :, None, None].expand_as(maps[0]) for i in read]
+    x = torch.cat([part for pair in zip(maps, spread, strict=True) for part in pair], 1)
+    x = F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
+    x = F.conv2d(x, head["decode_head.conv_depth.weight"], head["decode_head.conv_depth.bias"])
+    x = x.double().relu() + 0.1
+    metres = torch.from_numpy(np.linspace(0.001, 10, 256))
+    return ((x / x.sum(1, keepdim=True)) * metres[:, None, None]).sum(1, keepdim=True)
 
 
 def head_state(task, layers=1, outputs=5, width=WIDTH):
@@ -173,40 +207,47 @@ def test_classifier(tmp_path, meta, layers):
     torch.testing.assert_close(logits, inputs @ state["weight"].T + state["bias"], rtol=1e-4, atol=1e-4)
 
 
-@any_size
-def test_segmenter(tmp_path, meta, size):
+aligned_or_not = pytest.mark.parametrize("options", [{}, {"aligned": True}], ids=["meta", "aligned"])
+
+
+@any_of(SMALL)
+@aligned_or_not
+def test_segmenter(tmp_path, meta, size, options):
     state = head_state("seg")
-    logits = build(DinoSegmenter, tmp_path, meta, state)(picture(size))
-    image = pad(picture(size))
-    x = grid(norm(meta[0], meta_layers(meta[0], image)[-1]), image)
-    bn = {
-        name.rpartition(".")[2]: value[:, None, None]
-        for name, value in state.items()
-        if ".bn." in name and value.ndim
-    }
-    x = (x - bn["running_mean"]) / (bn["running_var"] + 1e-5).sqrt() * bn["weight"] + bn["bias"]
-    x = F.conv2d(x, state["decode_head.conv_seg.weight"], state["decode_head.conv_seg.bias"])
-    torch.testing.assert_close(logits, enlarge_and_cut(x, size), rtol=1e-4, atol=1e-4)
+    logits = build(DinoSegmenter, tmp_path, meta, state, **options)(picture(size))
+    expected = enlarge(meta_logits(meta[0], state, picture(size)), size, **options)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-@any_size
+@any_of(SMALL)
+@aligned_or_not
 @pytest.mark.parametrize(("layers", "read"), [(1, [11]), (4, [2, 5, 8, 11])])
-def test_depth(tmp_path, meta, size, layers, read):
+def test_depth(tmp_path, meta, size, layers, read, options):
     state = head_state("depth", layers)
-    depth = build(DinoDepth, tmp_path, meta, state)(picture(size))
-    image = pad(picture(size))
-    tokens = meta_layers(meta[0], image)
-    maps = [grid(tokens[i], image) for i in read]
-    spread = [tokens[i][:, 0, :, None, None].expand_as(maps[0]) for i in read]
-    x = torch.cat([part for pair in zip(maps, spread, strict=True) for part in pair], 1)
-    x = F.interpolate(x, scale_factor=4, mode="bilinear", align_corners=False)
-    x = F.conv2d(x, state["decode_head.conv_depth.weight"], state["decode_head.conv_depth.bias"])
-    weights = np.maximum(x.double().numpy(), 0) + 0.1
-    metres = np.average(
-        np.broadcast_to(np.linspace(0.001, 10, 256)[:, None, None], weights.shape), 1, weights
-    )
-    expected = enlarge_and_cut(torch.from_numpy(metres)[:, None], size)
+    depth = build(DinoDepth, tmp_path, meta, state, **options)(picture(size))
+    expected = enlarge(meta_depth(meta[0], state, picture(size), read), size, **options)
     torch.testing.assert_close(depth.double(), expected, rtol=1e-4, atol=1e-4)
+
+
+@any_of(LARGE)
+@aligned_or_not
+@pytest.mark.parametrize("task", ["seg", "depth"])
+def test_answers_and_gradients_at_sizes_of_published_figures(tmp_path, monkeypatch, size, task, options):
+    """NYU's, VOC's and a square side that 14 does not divide; two layers keep it quick."""
+    monkeypatch.setattr(timm, "create_model", lambda *args, **kwargs: tiny_vit(*args, **kwargs, depth=2))
+    monkeypatch.setitem(DinoDepth.four_layers, 2, [0, 1])
+    state, head = meta_state(depth=2), head_state(task)
+    torch.save(state, tmp_path / "meta.pth")
+    network = build(NETWORKS_OF[task], tmp_path, (state, str(tmp_path / "meta.pth")), head, **options)
+    ours, theirs = (picture(size)[:1].double().requires_grad_() for _ in range(2))
+    state, head = ({name: value.double() for name, value in part.items()} for part in (state, head))
+    predict = meta_logits if task == "seg" else partial(meta_depth, read=[1])
+    answer, expected = network.double()(ours), enlarge(predict(state, head, theirs), size, **options)
+    torch.testing.assert_close(answer, expected, rtol=1e-6, atol=1e-6)
+    slope = torch.randn(answer.shape, generator=torch.Generator().manual_seed(2), dtype=torch.double)
+    for output in (answer, expected):
+        (output * slope).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("options", "largest"), [({}, 10), ({"max_depth": 80.0}, 80)])
@@ -220,6 +261,7 @@ def test_depths_end_at_ten_metres_unless_said(tmp_path, meta, options, largest):
 
 
 NETWORKS = {DinoClassifier: "linear", DinoSegmenter: "seg", DinoDepth: "depth"}
+NETWORKS_OF = {task: network for network, task in NETWORKS.items()}
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -4,6 +4,7 @@ from dds.attacks import PGD
 from dds.attacks.objectives import Calls
 from dds.models.schedule import NoiseLevel
 from dds.protocol import NOTHING, Defence, Plan, Sight, list_conditions
+from dds.protocol.plan import craft_cost
 
 T10, T50 = Defence("t10", NoiseLevel(10, 0.02)), Defence("t50", NoiseLevel(50, 0.09))
 JPEG = Defence("jpeg", None, random=False)
@@ -54,7 +55,7 @@ def test_cost_counts_network_calls(draws):
     attack = PGD(steps=5, eot=2)
     plan = Plan.of(list_conditions(["pgd"], [NOTHING, SAME], [T10, T50], draws))
     cost = plan.cost({"pgd": attack}, purifier_calls=one_call)
-    crafted = 10 * 3  # bare, through t10, through t50
+    crafted = 5 + 10 * 2  # bare, where eot draws would be the same; through t10, through t50
     shown = 2 * (1 + 2 * draws) + 2 * draws
     assert cost.task == Calls(crafted + shown, crafted)
     assert cost.purifier == Calls(10 * 2 + 3 * 2 * draws, 10 * 2)
@@ -85,3 +86,15 @@ def test_known_noise_costs_an_attack_for_each_draw_and_an_average_one_for_each_l
     both = [Sight("t10+t50", (T10, T50))]
     average = Plan.of(list_conditions(["pgd"], both, [T10], draws=3)).cost({"pgd": attack}, one_call)
     assert average.task == Calls(2 * 5 + 2 + 2 * 3, 2 * 5)
+
+
+def test_noise_is_drawn_once_where_all_draws_are_the_same():
+    attack = PGD(steps=5, eot=4)
+    plan = Plan.of(list_conditions(["pgd"], [NOTHING, SAME, FIXED], [T10, JPEG], draws=2))
+    backward = {
+        (craft.through, craft.fixed_noise): craft_cost(craft, {"pgd": attack}, one_call).task.backward
+        for craft in plan.crafts
+        if craft.attack == "pgd"
+    }
+    assert backward == {((), False): 5, ((T10,), False): 20, ((JPEG,), False): 5, ((T10,), True): 2 * 5}
+    assert attack.eot == 4
