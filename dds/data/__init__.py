@@ -5,6 +5,7 @@ from dds.data.cifar10 import Cifar10
 from dds.data.cifar100 import Cifar100
 from dds.data.cityscapes import Cityscapes
 from dds.data.coco import CocoDetection
+from dds.data.coco_boxes import CocoBoxes
 from dds.data.depth_pairs import DepthPairs
 from dds.data.given import GivenData
 from dds.data.image_folder import ImageFolder
@@ -13,6 +14,7 @@ from dds.data.nyu_depth import NyuDepth
 from dds.data.revisited import RevisitedRetrieval
 from dds.data.scene_retrieval import SceneRetrieval
 from dds.data.scenes import Scenes
+from dds.data.segmentation_pairs import SegmentationPairs
 from dds.data.voc_classification import VocClassification
 from dds.data.voc_segmentation import VocSegmentation
 from dds.data.yolo_boxes import YoloBoxes
@@ -24,6 +26,7 @@ __all__ = [
     "Cifar10",
     "Cifar100",
     "Cityscapes",
+    "CocoBoxes",
     "CocoDetection",
     "DepthPairs",
     "GivenData",
@@ -33,6 +36,7 @@ __all__ = [
     "RevisitedRetrieval",
     "SceneRetrieval",
     "Scenes",
+    "SegmentationPairs",
     "VocClassification",
     "VocSegmentation",
     "YoloBoxes",

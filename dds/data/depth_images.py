@@ -58,7 +58,7 @@ def _check(name: str, image: Tensor, depth: Tensor) -> None:
     if not (torch.isfinite(depth) & (depth >= 0)).all():
         raise InputError(
             f"{name} holds depth that is NaN, infinite or negative; expected metres. Write 0 where depth is "
-            "unknown, or name the value that stands for it (data.invalid of DepthPairs)."
+            "unknown, or name the value that stands for it (data.invalid of DepthPairs, e.g. [.nan, .inf])."
         )
     if not depth.any():
         raise InputError(

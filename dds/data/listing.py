@@ -1,14 +1,38 @@
 """Finding the files of a data set; what is absent is said before any long work."""
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PureWindowsPath
 
+from dds.data.files import IMAGE_SUFFIXES
 from dds.errors import InputError
+
+_NO_DATA = {"$RECYCLE.BIN", "@eaDir", "System Volume Information", "__MACOSX", "__pycache__", "lost+found"}
+
+
+def visible(paths: Iterable[Path], below: Path) -> list[Path]:
+    """Return paths sorted, without what systems and editors leave beside the data.
+
+    That is whatever, below the folder `below`, starts with a dot (`.ipynb_checkpoints`, `._cat.jpg`), and
+    folders such as `__MACOSX`.
+    """
+    return sorted(path for path in paths if not any(map(_is_hidden, path.relative_to(below).parts)))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in _NO_DATA
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the visible image files anywhere below a folder, a folder's own files together."""
+    found = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    images = visible((path for path in found if path.suffix.lower() in IMAGE_SUFFIXES), folder)
+    return sorted(images, key=lambda path: (str(path.parent), path.name))
 
 
 def list_files(folder: Path, pattern: str, remedy: str) -> list[Path]:
-    """Return the files of a folder that match a pattern, sorted.
+    """Return the visible files of a folder that match a pattern, sorted.
 
     Args:
         folder: Where to look.
@@ -18,7 +42,7 @@ def list_files(folder: Path, pattern: str, remedy: str) -> list[Path]:
     Raises:
         InputError: If there is none.
     """
-    paths = sorted(folder.glob(pattern))
+    paths = visible(folder.glob(pattern), folder)
     if not paths:
         raise InputError(f"there is no {pattern} in {folder}. {remedy}")
     return paths
