@@ -11,7 +11,7 @@ from torch import Tensor
 from dds.errors import InputError
 
 IGNORED = 255
-"""The label of pixels that count neither in a loss nor in a metric."""
+"""The label of pixels that count neither in a loss nor in a metric; a task may name another."""
 
 BROKEN_GRADIENT = "broken_gradient"
 """The mark of images whose attack met a gradient that is not finite."""
@@ -80,7 +80,7 @@ class Batch(TypedDict, total=False):
             batches of a run are so of one size, on which the networks' rounding depends. Default: all.
         label: `[B]` int64 class of the image.
         labels: `[B, C]` float32, 1 for every class that the image shows, 0 else, -1 where that is not known.
-        mask: `[B, H, W]` int64 class of each pixel, 255 where it is ignored.
+        mask: `[B, H, W]` int64 class of each pixel, `IGNORED` where it is ignored.
         depth: `[B, H, W]` float32 metres, 0 where it is not known.
         boxes: `[B, M, 4]` float32 x1, y1, x2, y2 in pixel edges; zeros in unused places.
         classes: `[B, M]` int64 class of each box, from 1 on (0 is the detectors' background), -1 in unused
