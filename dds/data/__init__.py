@@ -8,6 +8,7 @@ from dds.data.coco import CocoDetection
 from dds.data.coco_boxes import CocoBoxes
 from dds.data.depth_pairs import DepthPairs
 from dds.data.given import GivenData
+from dds.data.given_retrieval import GivenRetrieval
 from dds.data.image_folder import ImageFolder
 from dds.data.labelled_retrieval import LabelledRetrieval
 from dds.data.nyu_depth import NyuDepth
@@ -30,6 +31,7 @@ __all__ = [
     "CocoDetection",
     "DepthPairs",
     "GivenData",
+    "GivenRetrieval",
     "ImageFolder",
     "LabelledRetrieval",
     "NyuDepth",

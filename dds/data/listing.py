@@ -17,7 +17,8 @@ def visible(paths: Iterable[Path], below: Path) -> list[Path]:
     That is whatever, below the folder `below`, starts with a dot (`.ipynb_checkpoints`, `._cat.jpg`), and
     folders such as `__MACOSX`.
     """
-    return sorted(path for path in paths if not any(map(_is_hidden, path.relative_to(below).parts)))
+    depth = len(below.parts)
+    return sorted(path for path in paths if not any(map(_is_hidden, path.parts[depth:])))
 
 
 def _is_hidden(name: str) -> bool:
@@ -26,9 +27,12 @@ def _is_hidden(name: str) -> bool:
 
 def list_images(folder: Path) -> list[Path]:
     """Return the visible image files anywhere below a folder, a folder's own files together."""
-    found = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
-    images = visible((path for path in found if path.suffix.lower() in IMAGE_SUFFIXES), folder)
-    return sorted(images, key=lambda path: (str(path.parent), path.name))
+    found = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        images = [name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]  # noqa: PTH122
+        found += [(place, name) for name in images if not _is_hidden(name)]
+    return [Path(place, name) for place, name in sorted(found)]
 
 
 def list_files(folder: Path, pattern: str, remedy: str) -> list[Path]:
