@@ -11,7 +11,9 @@ from torch import Tensor
 from dds.errors import InputError
 
 IGNORED = 255
-"""The label of pixels that count neither in a loss nor in a metric."""
+"""The label of pixels that count neither in a loss nor in a metric; a task may name another."""
+
+_ROUNDING = 1e-5  # what float arithmetic may leave of a value in [0, 1]
 
 NOT_FINITE = "not_finite"
 """The mark of images whose answer, or that themselves when shown, were not finite: they count as wrong."""
@@ -98,7 +100,7 @@ class Batch(TypedDict, total=False):
             batches of a run are so of one size, on which the networks' rounding depends. Default: all.
         label: `[B]` int64 class of the image.
         labels: `[B, C]` float32, 1 for every class that the image shows, 0 else, -1 where that is not known.
-        mask: `[B, H, W]` int64 class of each pixel, 255 where it is ignored.
+        mask: `[B, H, W]` int64 class of each pixel, `IGNORED` where it is ignored.
         depth: `[B, H, W]` float32 metres, 0 where it is not known.
         boxes: `[B, M, 4]` float32 x1, y1, x2, y2 in pixel edges; zeros in unused places.
         classes: `[B, M]` int64 class of each box, from 1 on (0 is the detectors' background), -1 in unused
@@ -127,11 +129,33 @@ class Batch(TypedDict, total=False):
     views: Iterator[View]
 
 
-def check_images(image: Tensor) -> None:
+def check_batch(batch: Batch, target: str) -> None:
+    """Refuse a batch that lacks what a task needs, and its images if `check_images` does.
+
+    Args:
+        batch: The batch, whose images are freed of rounding.
+        target: What the task is scored by.
+
+    Raises:
+        InputError: Naming what is absent.
+    """
+    if target not in batch:
+        there = ", ".join(key for key in batch if key not in ("index", "real"))
+        raise InputError(
+            f"the data holds {there}, but the task is scored by batch[{target!r}]. Choose a data module for "
+            "this task, or give each sample that key."
+        )
+    batch["image"] = check_images(batch["image"])
+
+
+def check_images(image: Tensor) -> Tensor:
     """Refuse images that are not float RGB in [0, 1], of 32 bits or, for a trainer that works in double, 64.
 
     Args:
         image: `[B, 3, H, W]`.
+
+    Returns:
+        The images; what float arithmetic left a little outside [0, 1] is 0 or 1.
 
     Raises:
         InputError: On another shape or type, on NaN, and on values outside [0, 1].
@@ -144,8 +168,9 @@ def check_images(image: Tensor) -> None:
     low, high = torch.aminmax(image)
     if torch.isnan(low + high):
         raise InputError("batch['image'] holds NaN; check how the data module reads its files.")
-    if low < 0 or high > 1:
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise InputError(
             f"batch['image'] spans [{low:.3f}, {high:.3f}]; expected [0, 1] without normalisation: "
             "divide by 255 in the data module and give mean and std to the task."
         )
+    return image.clamp(0, 1)

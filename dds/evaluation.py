@@ -20,7 +20,7 @@ from dds.attacks import Attack
 from dds.attacks.objectives import Objective
 from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.controls import Control
-from dds.data import BaseDataModule, GivenData
+from dds.data import BaseDataModule, GivenData, GivenRetrieval
 from dds.errors import InputError
 from dds.models.as_found import as_found
 from dds.purifiers import Purifier
@@ -33,9 +33,12 @@ logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARN
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own, against newer torch
 
 
+Given = DataLoader[Any] | Dataset[Any]
+
+
 def evaluate(
     task: BaseTask,
-    data: BaseDataModule | DataLoader[Any] | Dataset[Any],
+    data: BaseDataModule | Given | tuple[Given, Given],
     protocol: AttackAndPurify,
     folder: str | Path | None = None,
     resume: bool = False,
@@ -46,7 +49,8 @@ def evaluate(
 
     Args:
         task: The task with its network, e.g. `dds.tasks.Classification(network, mean=…, std=…)`.
-        data: A data module of `dds.data`; or a data set or `DataLoader`, see `dds.data.GivenData`.
+        data: A data module of `dds.data`; or a data set or `DataLoader`, see `dds.data.GivenData`; for
+            retrieval two of them, `(queries, gallery)`, see `dds.data.GivenRetrieval`.
         protocol: Purifier, noise levels, attacks.
         folder: The run's folder, which must be empty; default: `runs/<task>/<time>`.
         resume: Go on with what the folder holds; start if it is empty.
@@ -69,7 +73,7 @@ def evaluate(
         raise InputError(
             "evaluate is called in torch.inference_mode, where attacks get no gradients. Leave it."
         )
-    module = data if isinstance(data, BaseDataModule) else GivenData(data, task.target)
+    module = data if isinstance(data, BaseDataModule) else _given(data, task.target)
     path = Path(folder or Path("runs", type(task).__name__, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
     console = make_console(quiet)
     job = Job(task, module, protocol, console=console)
@@ -83,6 +87,17 @@ def evaluate(
     summary = job.summarise(writer.folder)
     write_report(writer.folder, summary)
     return Results(path, summary)
+
+
+def _given(data: Any, target: str) -> BaseDataModule:
+    if target != "relevance":
+        return GivenData(data, target)
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise InputError(
+            f"data is a {type(data).__name__}; retrieval needs two data sets, (queries, gallery): what is "
+            "searched with, and what is searched."
+        )
+    return GivenRetrieval(*data)
 
 
 def make_console(quiet: bool = False) -> Console:

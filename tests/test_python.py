@@ -8,6 +8,7 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork
 from PIL import Image
 from test_cli import ROOT, conditions, in_folder, run_evaluate  # noqa: F401
+from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler
 from torchvision.transforms import Normalize
 
@@ -142,6 +143,9 @@ REFUSED = {
     "triples": (lambda pairs: [(*pairs[0], "a.png")], r"expected a mapping .* or a pair \(image, label\)"),
     "normalised": (lambda pairs: [(normalised(image), label) for image, label in pairs], r"\[0, 1\]"),
     "bytes": (lambda pairs: [((image * 255).byte(), label) for image, label in pairs], "uint8"),
+    "no label": (lambda pairs: [{"image": image} for image, _ in pairs], r"scored by batch\['label'\]"),
+    "no image": (lambda pairs: [{"pixels": image, "label": 0} for image, _ in pairs], "only pixels, label"),
+    "text": (lambda pairs: [(image, "cat") for image, _ in pairs], "label of sample 0 is the str 'cat'"),
     "another class": (lambda pairs: [(image, 9) for image, _ in pairs], "9"),
     "nothing": (lambda pairs: [], "found no test images"),
 }
@@ -153,6 +157,51 @@ def test_data_that_cannot_be_used_is_refused(task, pairs, tmp_path, data):
     with pytest.raises(dds.InputError, match=words):
         evaluate(task, make(pairs), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_rounding_beyond_white_is_white(task, pairs, tmp_path):
+    """Resizing in float arithmetic leaves such values; the attack's budget counts from white."""
+    beyond = [(torch.full((3, 8, 8), 1.0000004), label) for _, label in pairs]
+    samples = evaluate(task, beyond, tmp_path / "run").samples
+    assert samples["linf"].max() <= 8 / 255 + 1e-6
+
+
+def test_retrieval_of_queries_in_a_gallery(pairs, tmp_path):
+    torch.manual_seed(0)
+    task = dds.tasks.ImageRetrieval(nn.Sequential(nn.Flatten(), nn.Linear(192, 6)))
+    gallery = [(image.flip(-1), label) for image, label in pairs]
+    results = evaluate(task, (pairs, gallery), tmp_path / "run")
+    assert results.table["mAP_easy"].between(0.01, 1).all()
+    with pytest.raises(dds.InputError, match=r"retrieval needs two data sets, \(queries, gallery\)"):
+        evaluate(task, pairs, tmp_path / "other")
+    with pytest.raises(dds.InputError, match=r"expected \[0, 1\]"):
+        evaluate(task, (pairs, [(2 * image, label) for image, label in gallery]), tmp_path / "other")
+
+
+class Detector(nn.Module):
+    """Finds one box, with torchvision's interface."""
+
+    def forward(self, images, targets=None):
+        found = {"boxes": torch.tensor([[1.0, 1, 5, 5]]), "labels": torch.tensor([1])}
+        return [{**found, "scores": image.mean()[None]} for image in images]
+
+
+def test_detection_takes_any_number_of_boxes(pairs, tmp_path):
+    box = torch.tensor([[1.0, 1, 5, 5]])
+    targets = [{"boxes": box.repeat(number, 1), "labels": torch.ones(number)} for number in (1, 3, 0, 1, 2)]
+    data = [(image, target) for (image, _), target in zip(pairs, targets, strict=True)]
+    protocol = dds.AttackAndPurify(defences={"blur": dds.purifiers.GaussianBlur()}, draws=1)
+    task = dds.tasks.ObjectDetection(Detector())
+    results = dds.evaluate(task, data, protocol, tmp_path / "run", accelerator="cpu", quiet=True)
+    assert results.table.loc["clean/-/t0", "AP"] == pytest.approx(
+        (43 + 0.8 * 15) / 101
+    )  # the fourth is false
+
+
+def test_a_run_goes_on_only_with_the_same_images(task, pairs, tmp_path):
+    evaluate(task, pairs, tmp_path / "run")
+    with pytest.raises(dds.InputError, match="other images: files of the data set were added"):
+        evaluate(task, [pairs[1], pairs[0], *pairs[2:]], tmp_path / "run", resume=True)
 
 
 def test_a_bare_network_is_no_task(pairs, tmp_path):

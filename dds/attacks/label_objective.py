@@ -24,7 +24,7 @@ class Labels(NamedTuple):
 
 
 class LabelObjective(Objective):
-    """An objective on logits and true classes; pixels labelled 255 count in nothing.
+    """An objective on logits and true classes; ignored pixels count in nothing.
 
     A subclass says what each label's share is.
     """
@@ -92,7 +92,8 @@ def labels_of(task: AttackedTask, batch: Batch, objective: Objective, serves: Se
         classes = batch["label"][:, None]
         return Labels(classes, torch.ones_like(classes, dtype=torch.bool))
     mask = batch["mask"].flatten(1)
-    return Labels(mask.where(mask != IGNORED, 0), mask != IGNORED)
+    known = mask != getattr(task, "ignore_index", IGNORED)
+    return Labels(mask.where(known, 0), known)
 
 
 def logits_of(task: AttackedTask, image: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from dds.attacks import Attack
 from dds.attacks.base import whole
 from dds.attacks.broken_gradients import watch_gradients
 from dds.attacks.objectives import Purify
-from dds.batch import DOUBTFUL_GRADIENT, NOT_A_FUNCTION, Batch, View, check_images
+from dds.batch import DOUBTFUL_GRADIENT, NOT_A_FUNCTION, Batch, View, check_batch
 from dds.callbacks.rehearsal import Findings, rehearse
 from dds.controls import Control
 from dds.errors import InputError
@@ -189,7 +189,7 @@ class AttackAndPurify(Callback):
     ) -> None:
         """Put the views of a batch into it."""
         task = cast(BaseTask, pl_module)
-        check_images(batch["image"])
+        check_batch(batch, task.target)
         if batch_idx == 0:
             found = rehearse(task, batch, self.defences, self.attacks, self.plan)
             self._findings = trainer.strategy.broadcast(found)

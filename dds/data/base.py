@@ -1,14 +1,17 @@
 from abc import ABC, abstractmethod
-from collections.abc import Sized
+from collections.abc import Iterator, Sized
 from functools import cached_property, partial
 from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate
 
 from dds.batch import Batch
+from dds.data.identity import digest_of
+from dds.data.targets import documented
 from dds.errors import InputError
 
 Split = Literal["train", "val", "test"]
@@ -16,7 +19,7 @@ Sample = dict[str, Any]
 
 
 class Indexed(Dataset[Sample]):
-    """Adds to each sample its place in the data set."""
+    """Adds to each sample its place in the data set, and brings its targets to their documented types."""
 
     def __init__(self, dataset: Dataset[Sample]) -> None:
         self.dataset = dataset
@@ -30,7 +33,18 @@ class Indexed(Dataset[Sample]):
     def __getitems__(self, indices: list[int]) -> list[Sample]:
         """Read a batch, at once where the data set can."""
         read = getattr(self.dataset, "__getitems__", lambda them: [self.dataset[index] for index in them])
-        return [{**sample, "index": index} for index, sample in zip(indices, read(indices), strict=True)]
+        samples = zip(indices, read(indices), strict=True)
+        return [{**documented(sample, index), "index": index} for index, sample in samples]
+
+
+class _Loader(DataLoader[Batch]):
+    """Raises what users can mend as it was raised in a worker process, whose traceback is no help."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        try:
+            yield from super().__iter__()
+        except InputError as error:
+            raise InputError(str(error).rpartition(f"{InputError.__name__}: ")[2].strip()) from None
 
 
 class BaseDataModule(LightningDataModule, ABC):
@@ -86,6 +100,12 @@ class BaseDataModule(LightningDataModule, ABC):
             "queries and a database, such as RevisitedRetrieval or SceneRetrieval."
         )
 
+    def identity(self) -> str:
+        """Return a short text that changes when a run would meet other test images; see `digest_of`."""
+        opened = [cast(Indexed, self._wanted.dataset).dataset]
+        searched = type(self).database is not BaseDataModule.database
+        return digest_of(*opened, *([self.database()] if searched else []))
+
     def test_dataset(self) -> Subset[Sample]:
         """Return the test images that this run has yet to measure, each with its index in the whole split."""
         wanted = self._wanted
@@ -137,7 +157,7 @@ class BaseDataModule(LightningDataModule, ABC):
         sampler: Sampler[int] | None = None,
         **options: Any,
     ) -> DataLoader[Batch]:
-        return DataLoader(
+        return _Loader(
             cast(Dataset[Batch], dataset),
             batch_size=self.batch_size,
             sampler=sampler,
@@ -157,4 +177,16 @@ def _collate(samples: list[Sample], size: int = 0) -> Batch:
             "data.crop), or set data.batch_size=1."
         )
     filled = [*samples, *samples[-1:] * (size - len(samples))]
-    return cast(Batch, {**default_collate(filled), "real": len(samples)})
+    batch = {key: _collated(key, [sample.get(key) for sample in filled]) for key in filled[0]}
+    return cast(Batch, {**batch, "real": len(samples)})
+
+
+def _collated(key: str, values: list[Any]) -> Any:
+    try:
+        return default_collate(values)
+    except (TypeError, RuntimeError, KeyError) as error:
+        said = sorted({str(tuple(one.shape) if isinstance(one, Tensor) else type(one)) for one in values})
+        raise InputError(
+            f"{key} of the samples cannot share a batch: {' and '.join(said[:2])}; expected tensors or "
+            "numbers of one shape. Give all samples alike, or leave the key out if no task needs it."
+        ) from error

@@ -61,13 +61,20 @@ class BoxedImages(Dataset[Sample]):
         if self.size is not None:
             image, scale = letterbox(image, self.size)
             boxes = boxes * torch.tensor([*scale, *scale])
-        unused = self.places - len(boxes)
         return {
             "image": image.float() / 255,
-            "boxes": pad(boxes, (0, 0, 0, unused)),
-            "classes": pad(known.classes, (0, unused), value=-1),
-            "crowd": pad(known.crowd, (0, unused), value=False),
+            **fill_places(boxes, known.classes, known.crowd, self.places),
         }
+
+
+def fill_places(boxes: Tensor, classes: Tensor, crowd: Tensor, places: int) -> dict[str, Tensor]:
+    """Return the n boxes of an image with their classes, in as many places as every image has."""
+    unused = places - len(boxes)
+    return {
+        "boxes": pad(boxes, (0, 0, 0, unused)),
+        "classes": pad(classes, (0, unused), value=-1),
+        "crowd": pad(crowd, (0, unused), value=False),
+    }
 
 
 def _read(known: BoxedImage) -> Tensor:

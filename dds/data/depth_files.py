@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dds.data.depth_images import DepthImages
-from dds.data.files import check_pixels, read_image
+from dds.data.files import check_pixels, read_image, read_values
 from dds.errors import InputError
 
 
@@ -16,7 +17,7 @@ class DepthFiles(DepthImages):
     Args:
         pairs: Image and depth of each sample.
         depth_scale: What a depth file counts for one metre, e.g. 1000 for millimetres.
-        invalid: Values in a depth file that stand for unknown depth, besides 0.
+        invalid: Values in a depth file that stand for unknown depth, besides 0; NaN and infinity may be some.
         size: As for `DepthImages`.
         augment: As for `DepthImages`.
     """
@@ -39,22 +40,27 @@ class DepthFiles(DepthImages):
         """Read a pair; depth becomes metres, 0 where it is unknown."""
         image, depth = self.pairs[index]
         raw = _read_raw(depth)
-        raw[torch.isin(raw, torch.tensor(self.invalid, dtype=raw.dtype))] = 0
-        return str(depth), read_image(image), (raw / self.depth_scale).float()
+        values = raw.double()
+        precision = raw.dtype if raw.is_floating_point() else torch.float64
+        unknown = torch.isin(values, torch.tensor(self.invalid, dtype=precision).double())
+        if any(map(math.isnan, self.invalid)):
+            unknown |= values.isnan()  # which equals nothing
+        values[unknown] = 0
+        return str(depth), read_image(image), (values / self.depth_scale).float()
 
 
 def _read_raw(path: Path) -> Tensor:
-    """Return what a depth file holds, `[H, W]` float64: an array (`.npy`) or an image of one channel."""
-    raw = _read_array(path) if path.suffix == ".npy" else read_image(path, mode=None)
+    """Return what a depth file holds, `[H, W]`: an array (`.npy`) or an image of one channel."""
+    raw = _read_array(path) if path.suffix == ".npy" else read_values(path)
     if raw.ndim == 3 and len(raw) == 1:
         raw = raw[0]
-    if raw.ndim != 2:
+    if raw.ndim != 2 or raw.is_complex():
         raise InputError(
             f"{path} has shape {tuple(raw.shape)}; expected one value for each pixel. Give the depth itself, "
             "not a coloured picture of it."
         )
     check_pixels(path, *raw.shape)
-    return raw.double()
+    return raw
 
 
 def _read_array(path: Path) -> Tensor:

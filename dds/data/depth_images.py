@@ -10,6 +10,8 @@ from dds.data.base import Sample
 from dds.data.resizing import check_size, resize
 from dds.errors import InputError
 
+_ROUNDING = 1e-6  # metres
+
 
 class DepthImages(Dataset[Sample], ABC):
     """Images with their depth: checked, resized and, for training, mirrored and recoloured.
@@ -55,12 +57,12 @@ def _check(name: str, image: Tensor, depth: Tensor) -> None:
             f"{name} is {tuple(depth.shape)} but its image {tuple(image.shape[1:])}; expected depth for each "
             "pixel. Register the depth to the image, or take the undistorted pair."
         )
-    if not (torch.isfinite(depth) & (depth >= 0)).all():
+    if not (torch.isfinite(depth) & (depth > -_ROUNDING)).all():
         raise InputError(
             f"{name} holds depth that is NaN, infinite or negative; expected metres. Write 0 where depth is "
-            "unknown, or name the value that stands for it (data.invalid of DepthPairs)."
+            "unknown, or name the value that stands for it (data.invalid of DepthPairs, e.g. [.nan, .inf])."
         )
-    if not depth.any():
+    if not (depth > 0).any():
         raise InputError(
             f"{name} has no pixel of known depth; expected at least one. Leave the image out, and check "
             "which value stands for unknown depth."

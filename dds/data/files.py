@@ -1,9 +1,12 @@
-"""Opening image files that may be damaged, or made to do harm."""
+"""Opening files that may be damaged, or made to do harm."""
 
+import codecs
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
@@ -20,28 +23,109 @@ _LIMITS = (
 )
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not EPS, for which Pillow runs a program
 
+IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+"""How the names of image files end, in lower case."""
 
-def read_image(path: Path, mode: str | None = "RGB") -> Tensor:
-    """Read an image file.
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # from how pixels are stored to how EXIF has them shown
+_ON_ITS_SIDE = (5, 6, 7, 8)
 
-    Args:
-        path: The file.
-        mode: Pillow's mode that pixels are converted to; None: as they are stored.
+_BOMS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # begins like UTF-16's, so it comes first
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def read_image(path: Path) -> Tensor:
+    """Read an image file as a picture: upright, as EXIF has it shown and as annotations speak of it.
 
     Returns:
-        `[C, H, W]`, uint8 where the file has 8 bits.
+        `[3, H, W]` uint8.
 
     Raises:
-        InputError: Naming the file if it cannot be opened (`open_image`), is damaged, or has more than 8 bits
-            where a mode is asked for, to which Pillow would cut all large values off.
+        InputError: Naming the file if it cannot be opened (`open_image`), is damaged, or has more than 8
+            bits, of which Pillow would cut all large values off.
     """
     with open_image(path) as file:
-        if mode and file.mode.startswith(("I", "F")):
+        if file.mode.startswith(("I", "F")):
             raise InputError(
                 f"{path} has 16 bits or more for each pixel (mode {file.mode}); expected 8. Convert it, with "
                 "the scale that its values have."
             )
-        return pil_to_tensor(file.convert(mode) if mode else file)  # type: ignore[no-any-return]
+        return pil_to_tensor(_upright(file).convert("RGB"))  # type: ignore[no-any-return]
+
+
+def read_values(path: Path, palette: bool = False) -> Tensor:
+    """Read an image file whose pixels are values, such as classes or depths: as they are stored, upright.
+
+    Args:
+        path: The file.
+        palette: Whether the indices of a palette are such values.
+
+    Returns:
+        `[C, H, W]` in the file's own type.
+
+    Raises:
+        InputError: Naming the file if it cannot be opened (`open_image`), is damaged, or has values which
+            are not stored, or which Pillow scales when it reads them.
+    """
+    with open_image(path) as file:
+        problem = _changed_values(file) or (file.mode == "P" and not palette and "colours of a palette")
+        if problem:
+            raise InputError(
+                f"{path} holds {problem}; expected each pixel's own value. Write it again from its source, "
+                "as PNG or TIFF of one channel with 8 or 16 bits."
+            )
+        values = np.array(_upright(file))
+    values = values.astype(values.dtype.newbyteorder("="))
+    return torch.from_numpy(values.reshape(*values.shape[:2], -1)).permute(2, 0, 1)
+
+
+def _changed_values(file: Image.Image) -> str:
+    """Say what of an opened file's values is not as its source had them; nothing if all is."""
+    if file.format in ("JPEG", "MPO", "WEBP") or "jpeg" in str(file.info.get("compression")):
+        return "values that its compression has changed"
+    coded = file.tile[0] if file.tile else None  # type: ignore[attr-defined]
+    raw, *more = coded.args if coded and isinstance(coded.args, tuple) else (coded and coded.args,)
+    if file.mode == "1" or str(raw).startswith(("L;2", "L;4")):
+        return "fewer than 8 bits for each pixel, which readers scale differently"
+    if str(raw).startswith("L;I"):
+        return "inverted values (white is 0)"
+    if coded and coded.codec_name.startswith("ppm") and more[-1] not in (255, 65535):
+        return f"values from 0 to {more[-1]}, which readers scale to 255 or 65535"
+    return ""
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture as `read_image` returns it; its first bytes say."""
+    with open_image(path) as file:
+        turned = file.format != "TIFF" and _orientation(file) in _ON_ITS_SIDE  # Pillow turns TIFF by itself
+        return (file.width, file.height) if turned else (file.height, file.width)
+
+
+def _upright(file: Image.Image) -> Image.Image:
+    file.load()
+    turn = _TURNS.get(_orientation(file))
+    return file if turn is None else file.transpose(turn)
+
+
+def _orientation(file: Image.Image) -> int:
+    try:
+        found = Image.Image.getexif(file).get(_ORIENTATION)  # PNG's own would decode all pixels first
+    except Exception:  # a damaged note on a whole picture, which is shown as it is stored
+        return 1
+    return found if isinstance(found, int) else 1
 
 
 @contextmanager
@@ -67,16 +151,27 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
-def read_lines(path: Path) -> list[str]:
-    """Read the lines of a list of files, without those that are empty.
+def read_text(path: Path) -> str:
+    """Read a text in UTF-8, in UTF-16 or 32 with its mark, or else in Western Europe's code page.
 
     Raises:
-        InputError: Naming the list if it is no text.
+        InputError: Naming the file if it is no text.
     """
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text in UTF-8 ({error}). Download it again.") from error
+    content = path.read_bytes()
+    marked = next((name for mark, name in _BOMS.items() if content.startswith(mark)), None)
+    for encoding in [marked] if marked else ["utf-8", "cp1252", "latin-1"]:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            return text
+    raise InputError(f"{path} is no text in UTF-8, UTF-16 or Windows-1252. Download it again, or save it so.")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the lines of a list of files, without those that are empty; see `read_text`."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
 def check_pixels(what: object, height: int, width: int) -> None:

@@ -3,12 +3,11 @@ from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from torchvision import datasets
 
 from dds.data.base import BaseDataModule, Sample, Split
 from dds.data.labelled_images import LabelledImages
 from dds.data.labels_csv import read_labels
-from dds.data.listing import inside, require_files
+from dds.data.listing import inside, list_images, require_files, visible
 from dds.data.transforms import resize_and_crop
 from dds.errors import InputError
 
@@ -23,7 +22,8 @@ class ImageFolder(BaseDataModule):
 
     Under `<root>/<split>`, or the root itself where it has no such folders (it then serves every split):
     either `<class>/*`, classes numbered in alphabetical order (ImageNet's in the usual one), or `labels.csv`
-    with the columns `file` and `class_index`, and the files in `images`.
+    with the columns `file` and `class_index`, and the files in `images`. A class without images in a split,
+    or without a folder there, keeps its number; hidden folders are no classes.
 
     Args:
         root: The folder.
@@ -46,6 +46,7 @@ class ImageFolder(BaseDataModule):
         super().__init__(**options)
         self.root, self.resize, self.crop = Path(root).expanduser(), resize, crop
         self.classes, self.test_split = classes, test_split
+        self._splits = {"train", "val", test_split}
 
     def load(self, split: Split) -> Dataset[Sample]:
         """Open a split; training images are randomly cropped and mirrored."""
@@ -56,8 +57,7 @@ class ImageFolder(BaseDataModule):
         return LabelledImages(images, "label", torch.tensor(labels), transform)
 
     def _folder(self, split: str) -> Path:
-        splits = {"train", "val", "test", self.test_split}
-        there = sorted(name for name in splits if (self.root / name).is_dir())
+        there = sorted(name for name in {*self._splits, "test"} if (self.root / name).is_dir())
         if there and split not in there:
             raise InputError(
                 f"{self.root} has no folder {split}, only {', '.join(there)}. Set data.test_split to the one "
@@ -66,16 +66,24 @@ class ImageFolder(BaseDataModule):
         return self.root / split if there else self.root
 
     def _sorted(self, folder: Path) -> tuple[list[Path], list[int]]:
-        try:
-            found = datasets.ImageFolder(folder)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise InputError(f"{folder} has no images sorted into classes ({error}). {_REMEDY}") from error
-        if self.classes not in (None, len(found.classes)):
+        names = self._class_names(folder)
+        images = [list_images(folder / name) for name in names]
+        if not any(images):
+            raise InputError(f"{folder} has no images sorted into classes. {_REMEDY}")
+        if self.classes not in (None, len(names)):
             raise InputError(
-                f"{folder} has {len(found.classes)} folders; expected data.classes={self.classes}, as their "
+                f"{folder} has {len(names)} folders; expected data.classes={self.classes}, as their "
                 "alphabetical order numbers the classes. Complete them, or list the files in a labels.csv."
             )
-        return [Path(path) for path, _ in found.samples], found.targets
+        labels = [number for number, those in enumerate(images) for _ in those]
+        return [path for those in images for path in those], labels
+
+    def _class_names(self, folder: Path) -> list[str]:
+        """Return all classes of a split and of those that must number them alike."""
+        splits = {folder} if folder == self.root else {self.root / name for name in self._splits}
+        sorted_ones = [one for one in splits if one.is_dir() and not (one / "labels.csv").is_file()]
+        paths = (path for one in sorted_ones for path in visible(one.iterdir(), one) if path.is_dir())
+        return sorted({path.name for path in paths})
 
     def _listed(self, folder: Path) -> tuple[list[Path], list[int]]:
         names, labels = read_labels(folder / "labels.csv")

@@ -1,8 +1,10 @@
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
+from dds.data.files import read_text
 from dds.data.listing import refuse_duplicates
 from dds.errors import InputError
 
@@ -44,9 +46,8 @@ def open_table(path: Path) -> Iterator["csv.DictReader[str]"]:
         InputError: If it is not one, here or while it is read.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            yield csv.DictReader(file)
-    except (csv.Error, UnicodeDecodeError) as error:
+        yield csv.DictReader(StringIO(read_text(path), newline=""))
+    except csv.Error as error:
         raise InputError(
             f"{path} cannot be read as a table of comma-separated values: {error}. Save it as such, in UTF-8."
         ) from error

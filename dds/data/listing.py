@@ -1,14 +1,42 @@
 """Finding the files of a data set; what is absent is said before any long work."""
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PureWindowsPath
 
+from dds.data.files import IMAGE_SUFFIXES
 from dds.errors import InputError
+
+_NO_DATA = {"$RECYCLE.BIN", "@eaDir", "System Volume Information", "__MACOSX", "__pycache__", "lost+found"}
+
+
+def visible(paths: Iterable[Path], below: Path) -> list[Path]:
+    """Return paths sorted, without what systems and editors leave beside the data.
+
+    That is whatever, below the folder `below`, starts with a dot (`.ipynb_checkpoints`, `._cat.jpg`), and
+    folders such as `__MACOSX`.
+    """
+    depth = len(below.parts)
+    return sorted(path for path in paths if not any(map(_is_hidden, path.parts[depth:])))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in _NO_DATA
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the visible image files anywhere below a folder, a folder's own files together."""
+    found = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        images = [name for name in names if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES]  # noqa: PTH122
+        found += [(place, name) for name in images if not _is_hidden(name)]
+    return [Path(place, name) for place, name in sorted(found)]
 
 
 def list_files(folder: Path, pattern: str, remedy: str) -> list[Path]:
-    """Return the files of a folder that match a pattern, sorted.
+    """Return the visible files of a folder that match a pattern, sorted.
 
     Args:
         folder: Where to look.
@@ -18,7 +46,7 @@ def list_files(folder: Path, pattern: str, remedy: str) -> list[Path]:
     Raises:
         InputError: If there is none.
     """
-    paths = sorted(folder.glob(pattern))
+    paths = visible(folder.glob(pattern), folder)
     if not paths:
         raise InputError(f"there is no {pattern} in {folder}. {remedy}")
     return paths

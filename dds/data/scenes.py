@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dds.data.base import BaseDataModule, Sample, Split
+from dds.data.identity import digest_of
 from dds.data.scene_renderer import render
 from dds.errors import InputError
 
@@ -52,6 +53,10 @@ class Scenes(BaseDataModule):
         if split == "test":
             return _Lazy(*self._numbers(split), self.size)
         return RenderedScenes(self.render_all(split))
+
+    def identity(self) -> str:
+        """Return what the scenes are rendered from."""
+        return digest_of(self._numbers("test"))
 
     def render_all(self, split: Split) -> dict[str, Tensor]:
         """Render every image of a split; see `scene_renderer.Rendering` for the keys."""

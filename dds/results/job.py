@@ -55,8 +55,9 @@ class Job:
         self._console = console or Console()
 
     def with_header(self, config: str) -> str:
-        """Return a configuration below lines that say what it met: versions, weights, number of images."""
-        facts = {**self.facts, "data": {"images": str(len(self.grid.images))}}
+        """Return a configuration below lines that say what it met: versions, weights, images."""
+        images = {"images": str(len(self.grid.images)), "digest": self.data.identity()}
+        facts = {**self.facts, "data": images}
         lines = [f"# {part}: {name} {value}" for part, said in facts.items() for name, value in said.items()]
         return "\n".join([*lines, config])
 

@@ -24,6 +24,9 @@ PATIENCE = 90.0
 _FACTS = ("# data:", "# weights:")
 """Lines of `config.yaml` that tell what the configuration met: as decisive as itself."""
 
+_DIGEST = "# data: digest"
+"""The line that tells the images of one data set from those of another; older runs lack it."""
+
 
 class RunFolder:
     """`runs/<experiment>/<name>/`: where everything that a run leaves is written.
@@ -94,9 +97,10 @@ class RunFolder:
                 "another --name, or remove the folder."
             ) from error
         now = _work(config).splitlines()
+        if not any(line.startswith(_DIGEST) for line in before):
+            now = [line for line in now if not line.startswith(_DIGEST)]
         if before != now:
-            changes = "\n".join(unified_diff(before, now, "before", "now", n=1, lineterm=""))
-            raise InputError(f"{self.path} was started with another configuration:\n{changes}")
+            raise InputError(f"{self.path} was started with {_difference(before, now)}")
 
     def wait_until_seen(self) -> None:
         """Wait until this machine sees what the first process made.
@@ -236,6 +240,18 @@ def _work(config: str) -> str:
     facts = [line for line in config.splitlines() if line.startswith(_FACTS)]
     work = {part: settings[part] for part in ("task", "data", "protocol")}
     return "\n".join([*facts, yaml.safe_dump(work)])
+
+
+def _difference(before: list[str], now: list[str]) -> str:
+    """Say what a run was started with; the two are what `_work` returns, in lines."""
+    settings = [[line for line in work if not line.startswith(_FACTS[0])] for work in (before, now)]
+    what = "another configuration"
+    if settings[0] == settings[1]:
+        what = (
+            "other images: files of the data set were added, removed, renamed or changed since, so that its "
+            "numbers of images mean others now. Put them back, or measure all anew under another name"
+        )
+    return "\n".join([f"{what}:", *unified_diff(before, now, "before", "now", n=1, lineterm="")])
 
 
 def _in_time(is_so: Callable[[], bool]) -> bool:

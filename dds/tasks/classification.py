@@ -8,14 +8,23 @@ from dds.batch import Batch
 from dds.errors import InputError
 from dds.tasks.base import BaseTask, Statistics
 from dds.tasks.classes import likeliest_class, refuse_probabilities
+from dds.tasks.one_logit import two_logits
 
 
 class Classification(BaseTask):
-    """One class for each image; any network that returns logits `[B, C]`. Metric: accuracy."""
+    """One class for each image; any network that returns logits `[B, C]`. Metric: accuracy.
+
+    A binary network may return one logit, `[B, 1]` or `[B]`, which is positive for class 1 (`two_logits`).
+    """
 
     target = "label"
     utility = "accuracy"
     score = right = "correct"
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits, `[B, C]` with C of at least 2, of images `[B, 3, H, W]` in [0, 1]."""
+        output = super().forward(image)
+        return two_logits(output if output.ndim > 1 else output[:, None])
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the cross-entropy of each image, `[B]`."""

@@ -12,7 +12,7 @@ from dds.tasks.base import Statistics
 from dds.tasks.dense import DenseTask
 
 NEAREST = 1e-3
-"""Metres; depth of no more than that counts as unknown."""
+"""Metres; depth of no more than that counts as unknown, rounding below 0 too."""
 
 
 class DepthEstimation(DenseTask):
@@ -98,7 +98,7 @@ class DepthEstimation(DenseTask):
                 f"depth is {tuple(depth.shape[1:])} but images {tuple(output.shape[1:])}; expected one value "
                 "for each pixel. Resize both alike in the data module (depth by nearest neighbour)."
             )
-        if not depth.isfinite().all() or depth.min() < 0:
+        if not depth.isfinite().all() or depth.min() < -NEAREST:
             raise InputError(
                 "batch['depth'] holds NaN, infinite or negative values; expected metres, 0: unknown."
             )

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from rich.progress import track
 from torch import Tensor, nn
 
-from dds.batch import Batch, Record, Relevance, View
+from dds.batch import Batch, Record, Relevance, View, check_images
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.metrics.revisited import SETUPS, evaluate_ranking
@@ -74,7 +74,7 @@ class ImageRetrieval(BaseTask):
             described: list[tuple[Tensor, Tensor]] = []
             batches = track(loader, f"Describing the database, {defence}", disable=self.global_rank > 0)
             for batch in batches:
-                image, index = batch["image"].to(self.device), batch["index"]
+                image, index = check_images(batch["image"]).to(self.device), batch["index"]
                 descriptor = self(purify[defence](image, index)).cpu()
                 described.append((index[: batch["real"]], descriptor[: batch["real"]]))
             indices, descriptors = zip(*gather(described), strict=True)

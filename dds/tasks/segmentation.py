@@ -5,7 +5,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib import colormaps
-from torch import Tensor
+from torch import Tensor, nn
 
 from dds.batch import IGNORED, NO_CLASS, Batch
 from dds.errors import InputError
@@ -13,13 +13,20 @@ from dds.metrics.class_counts import count_classes
 from dds.tasks.base import Statistics
 from dds.tasks.classes import likeliest_class, refuse_probabilities
 from dds.tasks.dense import DenseTask
+from dds.tasks.one_logit import two_logits
 
 
 class SemanticSegmentation(DenseTask):
     """One class for each pixel; any network that returns logits `[B, C, h, w]`.
 
     Metrics: mIoU over the whole data set (from one count of each class, not the mean of per-image values)
-    and pixel accuracy; pixels labelled 255 count in neither.
+    and pixel accuracy. A binary network may return one logit a pixel, `[B, 1, h, w]`, which is positive for
+    class 1 (`two_logits`).
+
+    Args:
+        model: As in `BaseTask`.
+        ignore_index: The label of pixels that count in no loss, attack or metric; it is no class.
+        **options: Those of `BaseTask`.
     """
 
     target = "mask"
@@ -28,16 +35,21 @@ class SemanticSegmentation(DenseTask):
     classes: int
     """Number of classes; known from the first forward on."""
 
+    def __init__(self, model: str | nn.Module, ignore_index: int = IGNORED, **options: Any) -> None:
+        super().__init__(model, **options)
+        self.ignore_index = ignore_index
+
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits `[B, C, H, W]` of images `[B, 3, H, W]` in [0, 1]."""
-        logits = super().forward(image)
+        """Return logits, `[B, C, H, W]` with C of at least 2, of images `[B, 3, H, W]` in [0, 1]."""
+        logits = two_logits(super().forward(image))
         self.classes = logits.shape[1]
         return logits
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the mean cross-entropy over each image's labelled pixels, `[B]`."""
-        losses = F.cross_entropy(output, batch["mask"], ignore_index=IGNORED, reduction="none")  # (B, H, W)
-        labelled = (batch["mask"] != IGNORED).sum((1, 2)).clamp(min=1)
+        mask = batch["mask"]
+        losses = F.cross_entropy(output, mask, ignore_index=self.ignore_index, reduction="none")  # (B, H, W)
+        labelled = (mask != self.ignore_index).sum((1, 2)).clamp(min=1)
         return losses.sum((1, 2)) / labelled
 
     def decide(self, output: Tensor) -> Tensor:
@@ -55,10 +67,11 @@ class SemanticSegmentation(DenseTask):
             `intersection`, `predicted`, `labelled`: `[B, C]` pixels of the class in both, in the decision,
             in the mask; `iou`: `[B]` mean IoU over the classes in either; all over labelled pixels.
         """
-        known = batch["mask"] != IGNORED
-        hit = count_classes(decision, known & (decision == batch["mask"]), self.classes)
+        mask = batch["mask"]
+        known = mask != self.ignore_index
+        hit = count_classes(decision, known & (decision == mask), self.classes)
         predicted = count_classes(decision, known & (decision != NO_CLASS), self.classes)
-        labelled = count_classes(batch["mask"], known, self.classes)
+        labelled = count_classes(mask, known, self.classes)
         union = predicted + labelled - hit
         present = (union > 0).sum(1).clamp(min=1)
         iou = (hit / union.clamp(min=1)).sum(1) / present
@@ -85,12 +98,18 @@ class SemanticSegmentation(DenseTask):
                 f"masks are {tuple(mask.shape[1:])} but images {tuple(output.shape[2:])}; expected one label "
                 "for each pixel. Resize both alike in the data module (masks by nearest neighbour)."
             )
-        labels = mask[mask != IGNORED]
+        if 0 <= self.ignore_index < output.shape[1]:
+            raise InputError(
+                f"the network knows classes 0..{output.shape[1] - 1}, and {self.ignore_index}, the label of "
+                "ignored pixels, is one of them. Set task.ignore_index to a label that is no class, e.g. -1, "
+                "which the data must use too (data.ignored of SegmentationPairs)."
+            )
+        labels = mask[mask != self.ignore_index]
         if labels.numel() and (labels.min() < 0 or labels.max() >= output.shape[1]):
             raise InputError(
                 f"mask labels span {int(labels.min())}..{int(labels.max())} but the network knows classes "
-                f"0..{output.shape[1] - 1} (and {IGNORED} is ignored). Check that network and data set "
-                "belong together."
+                f"0..{output.shape[1] - 1} (and {self.ignore_index} is ignored). Check that network and "
+                "data set belong together."
             )
 
     def check_output(self, output: Tensor) -> None:

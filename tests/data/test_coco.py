@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from dds.data.coco import CocoDetection
+from dds.data.coco_boxes import CocoBoxes
 from dds.errors import InputError
 
 coco = pytest.importorskip("pycocotools.coco")
@@ -113,3 +114,40 @@ def test_another_file_in_its_place(tmp_path, text):
     (tmp_path / "annotations" / "instances_val2017.json").write_text(text)
     with pytest.raises(InputError, match=r"instances_val2017\.json.*Download"):
         CocoDetection(str(tmp_path)).test_dataset()
+
+
+def own_content(first):
+    """A file of another tool: categories of other numbers, no sizes of images."""
+    own = content()
+    number = {1: first, 18: first + 2, 90: first + 7}
+    for entry in own["categories"]:
+        entry["id"] = number[entry["id"]]
+    for entry in own["annotations"]:
+        entry["category_id"] = number[entry["category_id"]]
+    for image in own["images"]:
+        del image["height"], image["width"]
+    return own
+
+
+@pytest.mark.parametrize(("first", "from_one", "classes"), [(1, False, [3, 8, 1]), (0, True, [2, 3, 1])])
+def test_a_file_anywhere(tmp_path, first, from_one, classes):
+    root = write_coco(tmp_path, own_content(first))
+    path = (root / "annotations" / "instances_val2017.json").rename(tmp_path / "own.json")
+    data = CocoBoxes(str(root / "val2017"), str(path), size=None, from_one=from_one)
+    sample = data.load("test")[0]
+    assert sample["classes"].tolist() == classes
+    assert sample["boxes"][0].tolist() == [10.5, 20.25, 40.5, 35.75]
+    with pytest.raises(InputError, match="train_annotations"):
+        data.train_dataloader()
+
+
+def test_categories_from_0_are_no_classes(tmp_path):
+    root = write_coco(tmp_path, own_content(0))
+    data = CocoBoxes(str(root / "val2017"), str(root / "annotations" / "instances_val2017.json"))
+    with pytest.raises(InputError, match=r"category 0.*data\.from_one=true"):
+        data.load("test")
+
+
+def test_an_absent_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"own\.json does not exist\. Set data\.annotations"):
+        CocoBoxes(str(tmp_path), str(tmp_path / "own.json")).load("test")

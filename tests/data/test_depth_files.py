@@ -42,6 +42,24 @@ def test_files_of_floats(tmp_path, name):
     assert torch.equal(sample["depth"][1:], torch.from_numpy(depth[1:]))
 
 
+@pytest.mark.parametrize("unknown", [float("nan"), float("inf"), -float("inf"), -9999.9])
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_what_stands_for_unknown_depth_in_the_precision_of_the_file(tmp_path, unknown, kind):
+    depth = columns(dtype=np.float64).astype(kind)
+    depth[0, :2] = unknown
+    pairs = write_pair(tmp_path, depth, name="depth.npy")
+    sample = DepthFiles(pairs, depth_scale=1, invalid=[0.5, unknown])[0]
+    assert sample["depth"][0, :3].tolist() == [0, 0, 3]
+    with pytest.raises(InputError, match=r"NaN, infinite or negative.*data\.invalid .*\[\.nan, \.inf\]"):
+        DepthFiles(pairs, depth_scale=1)[0]
+
+
+@pytest.mark.parametrize("name", ["depth.jpg", "depth.webp"])
+def test_depth_that_was_compressed_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match=rf"{name} holds values that its compression has changed"):
+        DepthFiles(write_pair(tmp_path, columns(dtype=np.uint8), name=name), depth_scale=1)[0]
+
+
 def test_a_resized_image_and_its_depth_stay_in_place(tmp_path):
     sample = DepthFiles(write_pair(tmp_path, columns()), depth_scale=1, size=(4, 16))[0]
     assert sample["image"].shape == (3, 4, 16)

@@ -51,6 +51,34 @@ def test_a_root_without_splits_serves_all(tmp_path):
         assert data.load(split)[0]["image"].shape == (3, 12, 12)
 
 
+def labels_by_class(dataset):
+    return {
+        path.parent.name: label.item() for path, label in zip(dataset.paths, dataset.targets, strict=True)
+    }
+
+
+def test_a_class_without_images_keeps_its_number(tmp_path):
+    write_classes(tmp_path)
+    for path in (tmp_path / WNIDS[1]).iterdir():
+        path.unlink()
+    (tmp_path / WNIDS[1] / ".gitkeep").touch()
+    assert labels_by_class(small(tmp_path, classes=3).load("test")) == {WNIDS[0]: 0, WNIDS[2]: 2}
+
+
+def test_a_class_that_a_split_lacks_keeps_its_number(tmp_path):
+    write_classes(tmp_path / "train")
+    write_image(tmp_path / "val" / WNIDS[2] / "a.png")
+    data = small(tmp_path, classes=3)
+    assert labels_by_class(data.load("test")) == {WNIDS[2]: 2}
+    assert labels_by_class(data.load("train")) == {name: number for number, name in enumerate(WNIDS)}
+
+
+def test_splits_in_a_table_name_no_classes(tmp_path):
+    write_listed(tmp_path / "train", [("a.png", 0)])
+    write_classes(tmp_path / "val")
+    assert labels_by_class(small(tmp_path, classes=3).load("test"))[WNIDS[2]] == 2
+
+
 def test_listed_files(tmp_path):
     write_listed(tmp_path / "val", [("b.jpg", 999), ("a.png", 3)])
     batch = next(iter(small(tmp_path).test_dataloader()))

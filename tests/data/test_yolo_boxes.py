@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dds.coco_ids import COCO_IDS
+from dds.coco_ids import COCO_IDS, COCO_NAMES
 from dds.data.yolo_boxes import YoloBoxes
 from dds.errors import InputError
 
@@ -28,6 +28,63 @@ def test_shares_become_pixels_and_classes_coco_ids(tmp_path):
     assert not dataset[0]["crowd"].any()
     for index in (1, 2):
         assert dataset[index]["classes"].tolist() == [-1, -1]
+
+
+OWN = ["cat", "traffic light", "zwölf"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("data.yaml", f"nc: 3\nnames: {OWN}\n"),
+        ("data.yaml", "names:\n  1: b\n  0: a\n  2: c\n"),
+        ("classes.txt", "\n".join(OWN) + "\n\n"),
+        ("labels/val2017/classes.txt", "\r\n".join(OWN)),
+    ],
+)
+def test_own_classes_count_from_one(tmp_path, name, text):
+    root = write_yolo(tmp_path, ["0 0.5 0.5 0.2 0.4\n2 0.25 0.5 0.5 1.0\n"])
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert YoloBoxes(root, size=None).load("test")[0]["classes"].tolist() == [1, 3]
+    (tmp_path / "labels/val2017" / f"{0:012d}.txt").write_text("3 0.5 0.5 0.2 0.4")
+    with pytest.raises(InputError, match="has the class 3; expected 0 to 2"):
+        YoloBoxes(root).load("test")
+
+
+def test_a_class_list_elsewhere(tmp_path):
+    root = write_yolo(tmp_path / "valid", ["1 0.5 0.5 0.2 0.4"], split=".")
+    (tmp_path / "data.yaml").write_text("names: [a, b]")
+    data = YoloBoxes(root, size=None, test_split=".", names="../data.yaml")
+    assert data.load("test")[0]["classes"].tolist() == [2]
+
+
+def test_a_list_of_coco_s_classes_means_coco_s_ids(tmp_path):
+    root = write_yolo(tmp_path, ["79 0.5 0.5 0.2 0.4"])
+    (tmp_path / "data.yaml").write_text(f"names: {list(COCO_NAMES)}")
+    assert YoloBoxes(root, size=None).load("test")[0]["classes"].tolist() == [90]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("data.yaml", "nc: 3"),
+        ("data.yaml", "names: {0: a, 2: b}"),
+        ("data.yaml", "names: ["),
+        ("data.yaml", "- a"),
+        ("classes.txt", "a\n\nb\n"),
+        ("classes.txt", ""),
+    ],
+)
+def test_a_class_list_that_is_none(tmp_path, name, text):
+    root = write_yolo(tmp_path, ["0 0.5 0.5 0.2 0.4"])
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=f"{name} holds no class names"):
+        YoloBoxes(root).load("test")
+
+
+def test_an_absent_class_list(tmp_path):
+    with pytest.raises(InputError, match=r"no class list .*own\.txt"):
+        YoloBoxes(write_yolo(tmp_path, [""]), names="own.txt").load("test")
 
 
 @pytest.mark.parametrize(
@@ -96,6 +153,7 @@ def test_class_order_is_that_of_the_real_names(shared_data):
     yolo = yaml.safe_load((folder / "object_detection/config.yaml").read_text())["names"]
     coco = yaml.safe_load((folder / "semantic_segmentation/config.yaml").read_text())["classes"]
     named = {COCO_IDS[number]: name for number, name in yolo.items()}
+    assert tuple(yolo.values()) == COCO_NAMES
     common = [number for number in named if number in coco]
     assert len(common) > 60
     assert [named[number] for number in common] == [coco[number] for number in common]

@@ -15,6 +15,7 @@ CONFIG = """\
 # versions: torch 2.6
 # weights: task 12ab
 # data: images 64
+# data: digest ab12
 task: {class_path: Classification}
 data: {class_path: Scenes, init_args: {limit: 64, batch_size: 32}}
 protocol: {draws: 3}
@@ -85,6 +86,7 @@ def test_unwritable_place(tmp_path):
         ("limit: 64", "limit: 65", True),
         ("12ab", "34cd", True),
         ("images 64", "images 65", True),
+        ("digest ab12", "digest cd34", True),
         ("batch_size: 32", "batch_size: 16", False),
         ("devices: 1", "devices: 2", False),
         ("torch 2.6", "torch 2.7", False),
@@ -99,6 +101,19 @@ def test_a_run_is_gone_on_with_only_as_it_was_started(tmp_path, old, new, refuse
         assert any(line.startswith("+") and new in line for line in str(error.value).splitlines())
     else:
         RunFolder(tmp_path / "run").prepare(CONFIG.replace(old, new), go_on=True)
+
+
+def test_other_files_are_said_in_words(tmp_path):
+    RunFolder(tmp_path / "run").prepare(CONFIG)
+    with pytest.raises(InputError, match="other images: files of the data set were added, removed, renamed"):
+        RunFolder(tmp_path / "run").prepare(CONFIG.replace("ab12", "cd34"), go_on=True)
+
+
+def test_a_run_of_a_version_that_knew_no_digest_goes_on(tmp_path):
+    RunFolder(tmp_path / "run").prepare(CONFIG.replace("# data: digest ab12\n", ""))
+    RunFolder(tmp_path / "run").prepare(CONFIG, go_on=True)
+    with pytest.raises(InputError, match="other images"):
+        RunFolder(tmp_path / "run").prepare(CONFIG.replace("images 64", "images 65"), go_on=True)
 
 
 def test_a_folder_that_is_not_shared_is_named(tmp_path, monkeypatch):

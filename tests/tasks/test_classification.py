@@ -2,8 +2,11 @@ import pytest
 import timm
 import torch
 from conftest import TinyClassifier, metrics_of
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics.functional.classification import multiclass_accuracy
 
+from dds.attacks import Margin
 from dds.errors import InputError
 from dds.tasks import Classification
 
@@ -61,3 +64,20 @@ def test_bad_labels(images, label):
         task.check_targets(task(images), {"label": torch.full((4,), label)})
     with pytest.raises(InputError, match="logits"):
         task.check_targets(images, {"label": LABELS})
+
+
+@pytest.mark.parametrize("squeeze", [nn.Identity(), nn.Flatten(0)])
+def test_one_logit_is_that_of_class_1(images, squeeze):
+    torch.manual_seed(0)
+    task = Classification(nn.Sequential(nn.Flatten(), nn.Linear(192, 1), squeeze)).requires_grad_(False)
+    batch = {"image": images, "label": torch.tensor([0, 1, 1, 0])}
+    logit, output = task.model(images).flatten(), task(images)
+    task.check_targets(output, batch)
+    assert set((logit > 0).tolist()) == {True, False}
+    assert torch.equal(task.decide(output), (logit > 0).long())
+    expected = binary_cross_entropy_with_logits(logit, batch["label"].float(), reduction="none")
+    torch.testing.assert_close(task.loss(output, batch), expected)
+    margin = Margin().bind(task, batch, lambda image, streams: image)(images, None)
+    torch.testing.assert_close(margin, torch.where(batch["label"] == 1, -logit, logit))
+    with pytest.raises(InputError, match=r"labels span 0\.\.2 but the network knows classes 0\.\.1"):
+        task.check_targets(output, {"label": torch.tensor([0, 2])})

@@ -3,8 +3,10 @@ import pytest
 import torch
 from conftest import TinySegmenter, metrics_of
 from segmentation_models_pytorch import Linknet
+from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
+from dds.attacks import BalancedMaskedCrossEntropy, CosPGD, Margin, SegPGD, TaskLoss
 from dds.errors import InputError
 from dds.tasks import SemanticSegmentation
 
@@ -109,3 +111,58 @@ def test_classifier_given_as_segmenter(images):
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5))
     with pytest.raises(InputError, match=r"\[B, channels, h, w\]"):
         SemanticSegmentation(network)(images)
+
+
+def test_a_class_and_the_ignored_label_are_never_the_same(images):
+    task = SemanticSegmentation(TinySegmenter(300))
+    with pytest.raises(InputError, match=r"classes 0\.\.299, and 255.*task\.ignore_index.*-1"):
+        task.check_targets(task(images), batch_of(images, 300))
+
+
+@pytest.mark.parametrize("ignored", [-1, -100, 65535])
+def test_another_label_is_ignored_alike_everywhere(images, ignored):
+    """Loss, statistics and attacks see what they would see of 255."""
+    network = TinySegmenter(CLASSES)
+    task, other = SemanticSegmentation(network), SemanticSegmentation(network, ignore_index=ignored)
+    batch = batch_of(images)
+    mask = batch["mask"]
+    renamed = {**batch, "mask": torch.where(mask == 255, ignored, mask)}
+    output = task(images)
+    other.check_targets(other(images), renamed)
+    assert torch.equal(task.loss(output, batch), other.loss(output, renamed))
+    decision = task.decide(output)
+    for name, value in task.statistics(decision, batch).items():
+        assert torch.equal(value, other.statistics(decision, renamed)[name])
+    for objective in (TaskLoss(), Margin(), SegPGD(), CosPGD(), BalancedMaskedCrossEntropy()):
+        values = [
+            objective.bind(one, these, lambda image, streams: image)(images, None)
+            for one, these in ((task, batch), (other, renamed))
+        ]
+        assert torch.equal(*values)
+
+
+def test_class_255_counts_where_another_label_is_ignored(images):
+    task = SemanticSegmentation(TinySegmenter(300), ignore_index=-1)
+    mask = torch.full((4, 8, 8), 255)
+    batch = {"image": images, "mask": mask}
+    task.check_targets(task(images), batch)
+    assert task.statistics(mask, batch)["iou"].tolist() == [1] * 4
+    assert (task.loss(task(images), batch) > 0).all()
+
+
+def test_one_logit_is_that_of_class_1(images):
+    task = SemanticSegmentation(TinySegmenter(1))
+    batch = batch_of(images, classes=2)
+    logit = task.model(images)[:, 0]
+    output = task(images)
+    task.check_targets(output, batch)
+    assert torch.equal(task.decide(output), (logit > 0).long())
+    known = batch["mask"] != 255
+    losses = binary_cross_entropy_with_logits(logit, (batch["mask"] == 1).float(), known, reduction="none")
+    expected = losses.sum((1, 2)) / known.sum((1, 2))
+    torch.testing.assert_close(task.loss(output, batch), expected)
+    margin = Margin().bind(task, batch, lambda image, streams: image)(images, None)
+    signed = torch.where(batch["mask"] == 1, -logit, logit) * known
+    torch.testing.assert_close(margin, signed.sum((1, 2)) / known.sum((1, 2)))
+    with pytest.raises(InputError, match=r"span 0\.\.2 but the network knows classes 0\.\.1"):
+        task.check_targets(output, batch_of(images, classes=3))
