@@ -1,28 +1,22 @@
-"""The command lines behind `train.py` and `evaluate.py`."""
+"""The command line behind `evaluate.py`."""
 
 import json
 import os
 import sys
-from collections.abc import Callable
 from datetime import datetime
-from difflib import get_close_matches
-from functools import wraps
 from inspect import signature
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
+from jsonargparse import ArgumentParser, Namespace
+from lightning.pytorch import Trainer
 from rich.console import Console
 
 from dds.callbacks import AttackAndPurify
+from dds.command_line import Arguments, Parser, make_parser, plainly, stem
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.evaluation import make_console, make_trainer
-from dds.models.weights import NO_WEIGHTS, save_self_describing
 from dds.protocol import Plan
 from dds.results import (
     ResultsWriter,
@@ -55,76 +49,8 @@ EVALUATION_OPTIONS = {
 }
 """What of Lightning's trainer matters to an evaluation."""
 
-Arguments = list[str] | None
-"""Command-line arguments; None: those of the process."""
 
-CONFIGS = Path(__file__).parent.parent / "configs"
-
-
-class _ConfigByName(ActionConfigFile):  # type: ignore[misc]
-    """Reads a YAML given by its path, or by its bare name in `configs/`."""
-
-    def __call__(self, parser: Any, cfg: Any, values: str, option: Any = None) -> None:
-        super().__call__(parser, cfg, str(find_config(values)), option)
-
-
-def find_config(name: str) -> Path:
-    """Return a YAML file given by its path or by its name in `configs/`.
-
-    Raises:
-        InputError: If there is none; the message lists what there is.
-    """
-    for path in (Path(name).expanduser(), CONFIGS / name, CONFIGS / f"{name}.yaml"):
-        if path.is_file():
-            return path
-    paths = (path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
-    shipped = sorted(str(path) for path in paths if path.parts[0] != "sweep")  # those are W&B's
-    close = "".join(f" Did you mean {like}?" for like in get_close_matches(name, shipped, n=1))
-    raise InputError(f"there is no config {name!r}; expected a path, or one of {', '.join(shipped)}.{close}")
-
-
-def _plainly(command: Callable[[Arguments], None]) -> Callable[..., None]:
-    """Print the errors that users can mend as one message without a traceback, and exit with 2."""
-
-    @wraps(command)
-    def run(arguments: Arguments = None) -> None:
-        try:
-            command(arguments)
-        except Exception as error:
-            cause = _input_error(error)
-            if cause is None:
-                raise
-            print(f"error: {cause}", file=sys.stderr)
-            sys.exit(2)
-
-    return run
-
-
-def _input_error(error: BaseException | None) -> InputError | None:
-    """Find the user's error in what jsonargparse wraps around it."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__
-    return error
-
-
-class _Parser(ArgumentParser):  # type: ignore[misc]
-    """Says what is wrong without the names of all options, which would hide it."""
-
-    def print_usage(self, file: Any = None) -> None:
-        """Leave it to `--help`."""
-
-
-def _parser(description: str) -> ArgumentParser:
-    parser = _Parser(description=description)
-    parser.add_argument(
-        "--config",
-        action=_ConfigByName,
-        help="A YAML file: a path, or a name in configs/. Repeatable; later wins.",
-    )
-    return parser
-
-
-@_plainly
+@plainly
 def evaluate(arguments: Arguments) -> None:
     """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`.
 
@@ -138,7 +64,7 @@ def evaluate(arguments: Arguments) -> None:
     with stoppable():
         parser = _evaluation_parser()
         config = parser.parse_args(arguments)
-        config.experiment = config.experiment or _stem(config)
+        config.experiment = config.experiment or stem(config)
         built = parser.instantiate(config)
         if config.plan:
             conditions = built.protocol.plan.conditions
@@ -179,7 +105,7 @@ def _compare(arguments: list[str]) -> None:
 
 
 def _runs_parser(command: str, description: str) -> ArgumentParser:
-    parser = _Parser(prog=f"evaluate.py {command}", description=description)
+    parser = Parser(prog=f"evaluate.py {command}", description=description)
     parser.add_argument("runs", type=Path, nargs="+", help="Run folders, runs/<experiment>/<name>.")
     return parser
 
@@ -202,7 +128,7 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
 
 
 def _evaluation_parser() -> ArgumentParser:
-    parser = _parser(
+    parser = make_parser(
         "Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml. Of finished "
         "runs, evaluate.py report runs/… draws the pages anew, evaluate.py compare runs/… one page of all."
     )
@@ -294,70 +220,3 @@ def _finish(
         print(json.dumps(summary) if config.show == "json" else folder.path)
     for line in log_to(logger, folder, summary, config.project):
         console.print(line, highlight=False, soft_wrap=True)
-
-
-def _stem(config: Namespace) -> str:
-    return "+".join(Path(str(path)).stem for path in config.config or ["run"])
-
-
-@_plainly
-def train(arguments: Arguments) -> None:
-    """Train a network and write it to `runs/train/<name>/model.safetensors`."""
-    parser = _parser(
-        "Train a task's network, or a denoiser. Example: train.py --config train/seg_scenes.yaml"
-    )
-    parser.add_subclass_arguments(LightningModule, "task", required=True, help="What is trained.")
-    parser.add_subclass_arguments(BaseDataModule, "data", required=True, help="What it is trained on.")
-    parser.add_class_arguments(Trainer, "trainer", skip={"logger"}, instantiate=False, sub_configs=True)
-    parser.add_argument("--name", type=str | None, help="Name of the run; default: the config's.")
-    parser.add_argument("--resume", action="store_true", help="Go on from the run's last checkpoint.")
-    parser.add_argument("--checkpoint_every", type=int, default=200, help="Steps between two checkpoints.")
-    config = parser.parse_args(arguments)
-    folder = Path("runs/train") / (config.name or _stem(config))
-    checkpoint, weights = folder / "last.ckpt", folder / "model.safetensors"
-    if (checkpoint.exists() or weights.exists()) and not config.resume:
-        raise InputError(f"{folder} holds a training already. Continue it with --resume, or give --name.")
-    built = parser.instantiate(config)
-    saver = ModelCheckpoint(
-        folder, "last", every_n_train_steps=config.checkpoint_every, enable_version_counter=False
-    )
-    options = {**built.trainer.as_dict(), "callbacks": [*(built.trainer.callbacks or []), saver]}
-    trainer = Trainer(**options, logger=CSVLogger(folder, name="log"))
-    try:
-        trainer.fit(built.task, built.data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
-    except UnpicklingError as error:
-        raise InputError(
-            f"{checkpoint} is damaged, or holds more than a checkpoint of this training; it is not loaded, "
-            "as that could run code. Delete it and start anew."
-        ) from error
-    if trainer.global_step < trainer.estimated_stepping_batches:
-        print(f"Stopped at step {trainer.global_step}; go on with --resume.")
-    elif trainer.is_global_zero:
-        save_self_describing(built.task.model, {**_network(config), **_normalisation(built.task)}, weights)
-        print(f"Weights: {weights}")
-
-
-def _normalisation(task: LightningModule) -> dict[str, list[float]]:
-    """Return what a task normalises its network's input by."""
-    if not isinstance(task, BaseTask):
-        return {}
-    return {"mean": task.mean.flatten().tolist(), "std": task.std.flatten().tolist()}
-
-
-def _network(config: Namespace) -> dict[str, Any]:
-    spec = config.task.init_args.model
-    if isinstance(spec, str):
-        raise InputError(f"task.model={spec}: name the trained network by class_path and init_args.")
-    return _without_weights(spec.as_dict())
-
-
-def _without_weights(spec: dict[str, Any]) -> dict[str, Any]:
-    """Leave out where a network's first weights came from: its file holds them all, and fetches none."""
-    arguments = {**spec.get("init_args", {}), **spec.get("dict_kwargs", {})}
-    if spec["class_path"].endswith(".pretrained"):
-        return _without_weights(arguments["model"])
-    for name, value in arguments.items():
-        if isinstance(value, dict) and "class_path" in value:
-            arguments[name] = _without_weights(value)
-        arguments[name] = NO_WEIGHTS.get(name, arguments[name])
-    return {"class_path": spec["class_path"], "init_args": arguments}
