@@ -2,7 +2,7 @@
 
 import json
 import os
-import sys
+from collections.abc import Callable
 from datetime import datetime
 from inspect import signature
 from pathlib import Path
@@ -13,7 +13,8 @@ from lightning.pytorch import Trainer
 from rich.console import Console
 
 from dds.callbacks import AttackAndPurify
-from dds.command_line import Arguments, Parser, make_parser, plainly, stem
+from dds.command_line import Parser, make_parser, plainly, stem
+from dds.command_line.nearest import did_you_mean
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.evaluation import make_console, make_trainer
@@ -51,16 +52,14 @@ EVALUATION_OPTIONS = {
 
 
 @plainly
-def evaluate(arguments: Arguments) -> None:
+def evaluate(arguments: list[str]) -> None:
     """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`.
 
     `report` as the first argument draws the figures and pages of runs anew, `compare` lays runs over each
     other.
     """
-    given = sys.argv[1:] if arguments is None else arguments
-    command = {"report": _report, "compare": _compare}.get(next(iter(given), ""))
-    if command is not None:
-        return command(given[1:])
+    if arguments and not arguments[0].startswith("-"):
+        return _command(arguments[0])(arguments[1:])
     with stoppable():
         parser = _evaluation_parser()
         config = parser.parse_args(arguments)
@@ -73,6 +72,15 @@ def evaluate(arguments: Arguments) -> None:
             make_console().print(built.protocol.describe())
         else:
             _run(parser, config, built)
+
+
+def _command(name: str) -> Callable[[list[str]], None]:
+    """Return what else than to evaluate is done, by its name."""
+    commands = {"report": _report, "compare": _compare}
+    if name not in commands:
+        close = did_you_mean(name, commands)
+        raise InputError(f"there is no command {name!r}; expected report, compare or options.{close}")
+    return commands[name]
 
 
 def _report(arguments: list[str]) -> None:

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
-from dds.command_line import Arguments, make_parser, plainly, stem
+from dds.command_line import make_parser, plainly, stem
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.models.weights import NO_WEIGHTS, save_self_describing
@@ -17,7 +17,7 @@ from dds.tasks import BaseTask
 
 
 @plainly
-def train(arguments: Arguments) -> None:
+def train(arguments: list[str]) -> None:
     """Train a network and write it to `runs/train/<name>/model.safetensors`."""
     parser = make_parser(
         "Train a task's network, or a denoiser. Example: train.py --config train/seg_scenes.yaml"

@@ -1,11 +1,13 @@
 """The parser that both programs build upon."""
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
+from dds.command_line.importing import import_from
+from dds.command_line.nearest import did_you_mean
 from dds.errors import InputError
 
 Arguments = list[str] | None
@@ -18,7 +20,10 @@ class _ConfigByName(ActionConfigFile):  # type: ignore[misc]
     """Reads a YAML given by its path, or by its bare name in `configs/`."""
 
     def __call__(self, parser: Any, cfg: Any, values: str, option: Any = None) -> None:
-        super().__call__(parser, cfg, str(find_config(values)), option)
+        path = find_config(values)
+        _check_yaml(path)
+        import_from(path.parent)
+        super().__call__(parser, cfg, str(path), option)
 
 
 def find_config(name: str) -> Path:
@@ -32,19 +37,33 @@ def find_config(name: str) -> Path:
             return path
     paths = (path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
     shipped = sorted(str(path) for path in paths if path.parts[0] != "sweep")  # those are W&B's
-    close = "".join(f" Did you mean {like}?" for like in get_close_matches(name, shipped, n=1))
+    close = did_you_mean(name, shipped)
     raise InputError(f"there is no config {name!r}; expected a path, or one of {', '.join(shipped)}.{close}")
 
 
-class Parser(ArgumentParser):  # type: ignore[misc]
-    """Says what is wrong without the names of all options, which would hide it."""
+def _check_yaml(path: Path) -> None:
+    """Refuse what is no YAML of settings, by the line where it goes wrong."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"{path}{line}: {error.problem}; expected YAML, indented by spaces.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no settings; expected task, data, protocol or some of them.")
 
-    def print_usage(self, file: Any = None) -> None:
-        """Leave it to `--help`."""
+
+class Parser(ArgumentParser):  # type: ignore[misc]
+    """Takes options by their whole names alone, and raises what is wrong for `plainly` to say."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options, "exit_on_error": False})
 
 
 def make_parser(description: str) -> ArgumentParser:
     """Return a parser that reads YAML files by `--config`."""
+    import_from(Path.cwd())
     parser = Parser(description=description)
     parser.add_argument(
         "--config",

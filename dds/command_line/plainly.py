@@ -3,30 +3,32 @@
 import sys
 from collections.abc import Callable
 from functools import wraps
+from traceback import print_exc
 
+from dds.command_line.mistakes import explain
 from dds.command_line.parser import Arguments
-from dds.errors import InputError
+
+DEBUG = "--debug"
 
 
-def plainly(command: Callable[[Arguments], None]) -> Callable[..., None]:
-    """Print the errors that users can mend as one message without a traceback, and exit with 2."""
+def plainly(command: Callable[[list[str]], None]) -> Callable[..., None]:
+    """Print the errors that users can mend as one message without a traceback, and exit with 2.
+
+    With `--debug` among the arguments the traceback comes first.
+    """
 
     @wraps(command)
     def run(arguments: Arguments = None) -> None:
+        given = sys.argv[1:] if arguments is None else arguments
         try:
-            command(arguments)
+            command([argument for argument in given if argument != DEBUG])
         except Exception as error:
-            cause = _input_error(error)
-            if cause is None:
+            message = explain(error)
+            if message is None:
                 raise
-            print(f"error: {cause}", file=sys.stderr)
+            if DEBUG in given:
+                print_exc()
+            print(f"error: {message}", file=sys.stderr)
             sys.exit(2)
 
     return run
-
-
-def _input_error(error: BaseException | None) -> InputError | None:
-    """Find the user's error in what jsonargparse wraps around it."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__
-    return error
