@@ -21,6 +21,7 @@ from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.controls import Control
 from dds.data import BaseDataModule, GivenData
 from dds.errors import InputError
+from dds.numbers import plain
 from dds.purifiers import Purifier
 from dds.results import Results, ResultsWriter, RunFolder, write_report
 from dds.results.job import Job
@@ -140,10 +141,9 @@ def _path(kind: type) -> str:
 
 def _settings(thing: Any) -> Any:
     """Describe an object by its class and those of its arguments that it keeps; a network by its class."""
+    thing = plain(thing.flatten() if isinstance(thing, Tensor) else thing)
     if isinstance(thing, bool | int | float | str | None):
         return thing
-    if isinstance(thing, Tensor):
-        return thing.flatten().tolist()
     if isinstance(thing, Mapping):
         return {str(name): _settings(value) for name, value in thing.items()}
     if isinstance(thing, list | tuple):

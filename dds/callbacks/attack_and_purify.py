@@ -8,7 +8,6 @@ from rich.table import Table
 from torch import Tensor
 
 from dds.attacks import Attack
-from dds.attacks.base import whole
 from dds.attacks.broken_gradients import watch_gradients
 from dds.attacks.objectives import Purify
 from dds.batch import BROKEN_GRADIENT, Batch, View, check_images
@@ -16,6 +15,7 @@ from dds.callbacks.rehearsal import rehearse
 from dds.controls import Control
 from dds.errors import InputError
 from dds.noise import Streams
+from dds.numbers import whole
 from dds.protocol import (
     CLEAN,
     Condition,
@@ -26,6 +26,7 @@ from dds.protocol import (
     Given,
     Plan,
     list_conditions,
+    several,
 )
 from dds.purifiers import Purifier
 from dds.tasks import BaseTask
@@ -62,7 +63,7 @@ class AttackAndPurify(Callback):
     def __init__(
         self,
         purifier: Purifier | None = None,
-        noise_levels: Sequence[int | dict[str, float]] = (10, 50, 145, 259, 396),
+        noise_levels: Sequence[int | float | dict[str, float]] = (10, 50, 145, 259, 396),
         defences: dict[str, Purifier] | None = None,
         attacks: dict[str, Attack] | None = None,
         controls: dict[str, Control] | None = None,
@@ -78,7 +79,7 @@ class AttackAndPurify(Callback):
         if compile:
             for network in self.defences.networks:
                 network.forward = torch.compile(network.forward)
-        self.seed, self.draws = seed, whole("draws", draws)
+        self.seed, self.draws = whole("seed", seed, least=None), whole("draws", draws)
         names = [*self.attacks, *self.controls]
         for name in names:
             if name == CLEAN or not name or {"/", "@"} & set(name) or names.count(name) > 1:
@@ -86,7 +87,7 @@ class AttackAndPurify(Callback):
                     f"an attack or control cannot be called {name!r}; choose a name without '/' and '@', for "
                     "one of them only, not 'clean'."
                 )
-        sights = [self.defences.sight(given) for given in attacker_sees]
+        sights = [self.defences.sight(given) for given in several("attacker_sees", attacker_sees)]
         if self.attacks and not sights:
             raise InputError("attacker_sees is empty; expected some of none, same, a noise level.")
         conditions = list_conditions(
