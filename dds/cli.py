@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from inspect import signature
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
@@ -34,6 +35,7 @@ from dds.results.job import Job
 from dds.results.loggers import Loggers, log_to
 from dds.results.stopping import Stopped, stoppable
 from dds.tasks import BaseTask
+from dds.trainer import warn_of_lone_processes
 
 EVALUATION_OPTIONS = {
     "accelerator",
@@ -125,12 +127,16 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     text = job.with_header(parser.dump(_of_all_jobs(config), skip_none=False))
     writer = ResultsWriter(_run_folder(config), text, _may_go_on(config))
     trainer = make_trainer(built.protocol, writer, console, **built.trainer.as_dict())
+    if not (config.share or config.conditions):
+        warn_of_lone_processes(trainer)
     try:
         job.measure(trainer, writer)
         if trainer.is_global_zero and job.merge(writer.folder):
             _finish(config, built.logger, job.summarise(writer.folder), writer.folder, console)
     except Stopped as stopped:
-        again = "" if writer.go_on and config.name else f" and --resume --name={writer.folder.path.name}"
+        again = (
+            "" if writer.go_on and config.name else f" and --resume --name={quote(writer.folder.path.name)}"
+        )
         stopped.add_note(f"What was measured is kept; go on by the same command{again}.")
         raise
 
@@ -188,7 +194,7 @@ def _run_folder(config: Namespace) -> RunFolder:
     if (config.share or config.conditions) and not config.name:
         raise InputError("--share and --conditions need --name: of the run that all jobs add to.")
     if config.name or not config.resume:
-        return RunFolder(experiment / (config.name or _new_name()))
+        return RunFolder(experiment / (config.name or _new_name()), numbered=not config.name)
     runs = sorted(experiment.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
     if not runs:
         raise InputError(f"there is no run in {experiment} to go on with. Leave --resume out.")
@@ -217,11 +223,11 @@ def _finish(
     config: Namespace, logger: Loggers, summary: dict[str, Any], folder: RunFolder, console: Console
 ) -> None:
     """Turn what was measured into everything that people look at."""
+    report = write_report(folder, summary)  # whatever may be wrong with the terminal
     console.print(*summary_tables(summary, summary["utility"], console.width))
     for kind, lines in (("Note", notes(summary)), ("Sanity", findings(summary))):
         for line in lines:
             console.print(f"{kind}: {line}", highlight=False)
-    report = write_report(folder, summary)
     console.print(f"Report: {report}", soft_wrap=True)
     console.print(f"Results: {folder.path}", soft_wrap=True)
     if config.show != "table":

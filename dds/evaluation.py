@@ -26,7 +26,9 @@ from dds.purifiers import Purifier
 from dds.results import Results, ResultsWriter, RunFolder, write_report
 from dds.results.job import Job
 from dds.results.stopping import stoppable
+from dds.streams import never_fail_to_print
 from dds.tasks import BaseTask
+from dds.trainer import build_trainer, check_precision
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # its advertisements
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own, against newer torch
@@ -68,7 +70,9 @@ def evaluate(
     path = Path(folder or Path("runs", type(task).__name__, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
     console = make_console(quiet)
     job = Job(task, module, protocol, console=console)
-    writer = ResultsWriter(RunFolder(path), job.with_header(_config(task, module, protocol)), resume)
+    writer = ResultsWriter(
+        RunFolder(path, numbered=folder is None), job.with_header(_config(task, module, protocol)), resume
+    )
     made = make_trainer(protocol, writer, console, **{"devices": 1, **trainer})
     if made.world_size > 1:
         raise InputError(f"{made.world_size} processes; from Python there is one. Use evaluate.py for more.")
@@ -77,7 +81,7 @@ def evaluate(
     job.merge(writer.folder)
     summary = job.summarise(writer.folder)
     write_report(writer.folder, summary)
-    return Results(path, summary)
+    return Results(writer.folder.path, summary)
 
 
 def make_console(quiet: bool = False) -> Console:
@@ -86,7 +90,9 @@ def make_console(quiet: bool = False) -> Console:
     Args:
         quiet: Whether it says nothing at all.
     """
-    return Console(quiet=quiet, width=None if sys.stdout.isatty() else 100)
+    never_fail_to_print(sys.stdout)
+    # neither [brackets] nor :colons: of a path mean anything
+    return Console(quiet=quiet, width=None if sys.stdout.isatty() else 100, markup=False, emoji=False)
 
 
 def make_trainer(
@@ -99,7 +105,11 @@ def make_trainer(
         writer: What keeps the results.
         console: Where progress is shown.
         **options: Of Lightning's `Trainer`.
+
+    Raises:
+        InputError: If the trainer refuses some of them, or the precision is too low for attacks.
     """
+    check_precision(options.get("precision"))
     callbacks = [
         *(options.pop("callbacks", None) or []),
         protocol,
@@ -113,7 +123,7 @@ def make_trainer(
         "enable_model_summary": False,
         "default_root_dir": writer.folder.path,  # under SLURM it looks for checkpoints to load there
     }
-    return Trainer(**{**ours, **options, "callbacks": callbacks})
+    return build_trainer(**{**ours, **options, "callbacks": callbacks})
 
 
 def _config(task: BaseTask, data: BaseDataModule, protocol: AttackAndPurify) -> str:

@@ -14,6 +14,7 @@ from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.models.weights import NO_WEIGHTS, save_self_describing
 from dds.tasks import BaseTask
+from dds.trainer import build_trainer
 
 
 @plainly
@@ -38,7 +39,7 @@ def train(arguments: list[str]) -> None:
         folder, "last", every_n_train_steps=config.checkpoint_every, enable_version_counter=False
     )
     options = {**built.trainer.as_dict(), "callbacks": [*(built.trainer.callbacks or []), saver]}
-    trainer = Trainer(**options, logger=CSVLogger(folder, name="log"))
+    trainer = build_trainer(**options, logger=CSVLogger(folder, name="log"))
     try:
         trainer.fit(built.task, built.data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
     except UnpicklingError as error:

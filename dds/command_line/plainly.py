@@ -7,6 +7,7 @@ from traceback import print_exc
 
 from dds.command_line.mistakes import explain
 from dds.command_line.parser import Arguments
+from dds.streams import never_fail_to_print
 
 DEBUG = "--debug"
 
@@ -20,6 +21,7 @@ def plainly(command: Callable[[list[str]], None]) -> Callable[..., None]:
     @wraps(command)
     def run(arguments: Arguments = None) -> None:
         given = sys.argv[1:] if arguments is None else arguments
+        never_fail_to_print(sys.stdout, sys.stderr)
         try:
             command([argument for argument in given if argument != DEBUG])
         except Exception as error:

@@ -99,7 +99,7 @@ class NoiseSchedule:
         if isinstance(given, dict):
             if set(given) != {"sigma"}:
                 raise InputError(f"noise level {given}: expected a whole number t or {{sigma: value}}.")
-            return self.nearest(real("sigma", given["sigma"]))
+            return self.nearest(real("noise level sigma", given["sigma"]))
         return self.at(given)
 
 

@@ -19,7 +19,7 @@ class JPEG(Transformation):
 
     def __init__(self, quality: int = 75) -> None:
         super().__init__()
-        quality = whole("quality", quality, least=None)
+        quality = whole("JPEG quality", quality, least=None)
         if not 1 <= quality <= 100:
             raise InputError(f"JPEG quality={quality}; expected 1 (coarsest) to 100. 75 is common.")
         self.quality = quality

@@ -19,7 +19,7 @@ class MedianFilter(Transformation):
 
     def __init__(self, window: int = 3) -> None:
         super().__init__()
-        window = whole("window", window, least=None)
+        window = whole("median window", window, least=None)
         if window < 3 or window % 2 == 0:
             raise InputError(f"median window={window}; expected an odd number of pixels: 3, 5, 7, ...")
         self.window = window
