@@ -151,6 +151,7 @@ def _evaluation_parser() -> ArgumentParser:
     parser.add_class_arguments(AttackAndPurify, "protocol")
     skipped = set(signature(Trainer).parameters) - EVALUATION_OPTIONS
     parser.add_class_arguments(Trainer, "trainer", skip=skipped, instantiate=False, sub_configs=True)
+    parser.groups["trainer"].title = "The machine, by Lightning's trainer"
     parser.set_defaults({"trainer.inference_mode": False})  # attacks need gradients
     add = parser.add_argument
     add("--runs", type=Path, default=Path("runs"), help="Folder of all runs.")

@@ -1,6 +1,7 @@
 """An evaluation from Python, without a YAML."""
 
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -32,6 +33,13 @@ from dds.trainer import build_trainer, check_precision
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # its advertisements
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own, against newer torch
+
+_ARGUMENTS = {
+    r"--resume\b": "resume=True",
+    r"--(name|runs)\b": "folder=",
+    r"\btrainer\.(?=\w+=)": "",
+}
+"""What stands here for options of `evaluate.py`."""
 
 
 def evaluate(
@@ -66,6 +74,22 @@ def evaluate(
             f"task is a {type(task).__name__}; expected one of dds.tasks around your network, such as "
             "dds.tasks.Classification(network)."
         )
+    try:
+        return _evaluate(task, data, protocol, folder, resume, quiet, trainer)
+    except InputError as error:
+        error.args = (_as_python(str(error)),)
+        raise
+
+
+def _evaluate(
+    task: BaseTask,
+    data: BaseDataModule | DataLoader[Any] | Dataset[Any],
+    protocol: AttackAndPurify,
+    folder: str | Path | None,
+    resume: bool,
+    quiet: bool,
+    trainer: Mapping[str, Any],
+) -> Results:
     module = data if isinstance(data, BaseDataModule) else GivenData(data, task.target)
     path = Path(folder or Path("runs", type(task).__name__, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
     console = make_console(quiet)
@@ -82,6 +106,13 @@ def evaluate(
     summary = job.summarise(writer.folder)
     write_report(writer.folder, summary)
     return Results(writer.folder.path, summary)
+
+
+def _as_python(message: str) -> str:
+    """Name options of the command line by the arguments that stand for them here."""
+    for option, argument in _ARGUMENTS.items():
+        message = re.sub(option, argument, message)
+    return message
 
 
 def make_console(quiet: bool = False) -> Console:

@@ -14,9 +14,9 @@ from callbacks.test_attack_and_purify import Arrays, trainer
 from conftest import TinyClassifier, TinyNoiseNetwork
 
 from dds import cli
-from dds.command_line import CONFIGS
 from dds.attacks import PGD
 from dds.callbacks import AttackAndPurify
+from dds.command_line import CONFIGS
 from dds.errors import InputError
 from dds.purifiers import DiffusionDenoiser
 from dds.results import ResultsWriter, RunFolder

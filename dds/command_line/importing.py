@@ -1,6 +1,7 @@
 """Classes by name: where they are looked for, and why one is not found."""
 
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from inspect import isclass, ismodule
 from pathlib import Path
@@ -23,6 +24,19 @@ def import_class(path: str) -> Any:
     """Return the class or function of a dotted path."""
     module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)
+
+
+def find_class(name: str, known: Iterable[type]) -> Any:
+    """Return a class by its bare name: one of those known, else of the rooms of `dds`.
+
+    Raises:
+        AttributeError: If there is none of that name.
+    """
+    named = [found for found in known if found.__name__ == name]
+    named += [found for room in _ROOMS if (found := _in_room(room, name)) is not None]
+    if not named:
+        raise AttributeError(why_not_found(name, None))
+    return named[0]
 
 
 def why_not_found(name: str, kind: Any, error: BaseException | None = None) -> str:

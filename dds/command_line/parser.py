@@ -1,11 +1,13 @@
 """The parser that both programs build upon."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
+from dds.command_line.help import BriefFormatter, help_of, wanted_help
 from dds.command_line.importing import import_from
 from dds.command_line.nearest import did_you_mean
 from dds.errors import InputError
@@ -54,17 +56,33 @@ def _check_yaml(path: Path) -> None:
         raise InputError(f"{path} holds no settings; expected task, data, protocol or some of them.")
 
 
+_MORE = (
+    "Settings of a YAML are options by their path, as --data.limit=8. Where a class is named, "
+    "--task.help lists what there is, and --task.help=Classification explains one; likewise for every other "
+    "setting, as --task.model.help=timm.create_model. --debug shows where an error comes from."
+)
+
+_OPTIONS: dict[str, Any] = {"allow_abbrev": False, "formatter_class": BriefFormatter}
+
+
 class Parser(ArgumentParser):  # type: ignore[misc]
     """Takes options by their whole names alone, and raises what is wrong for `plainly` to say."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **options, "exit_on_error": False})
+        super().__init__(*args, **{**_OPTIONS, **options, "exit_on_error": False})
+
+    def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Namespace:
+        """Parse arguments; where one asks for help on a class, print that and exit."""
+        if wanted := wanted_help(sys.argv[1:] if args is None else args):
+            print(help_of(self, *wanted))
+            self.exit()
+        return super().parse_args(args, *others, **options)
 
 
 def make_parser(description: str) -> ArgumentParser:
     """Return a parser that reads YAML files by `--config`."""
     import_from(Path.cwd())
-    parser = Parser(description=description)
+    parser = Parser(usage="%(prog)s --config NAME [--setting=value …]", description=f"{description} {_MORE}")
     parser.add_argument(
         "--config",
         action=_ConfigByName,

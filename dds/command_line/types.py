@@ -6,6 +6,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+ANY_CLASS = "{class_path: …}"
+
 _PLAIN: dict[Any, str] = {
     bool: "true or false",
     float: "a number",
@@ -39,7 +41,7 @@ def _alternatives(kind: Any, given: Any) -> Iterator[str]:
     elif isclass(origin) and issubclass(origin, Sequence):
         yield "a list" + (f", such as [{given}]" if isinstance(given, str | int | float) else "")
     else:
-        yield _PLAIN.get(kind, "{class_path: …}")
+        yield _PLAIN.get(kind, ANY_CLASS)
 
 
 def choices(kind: Any) -> list[str]:
@@ -51,8 +53,9 @@ def choices(kind: Any) -> list[str]:
 def classes_of(kind: Any) -> list[type]:
     """Return what can be named where some type is expected: the classes below it that are known so far."""
     if get_args(kind):
-        return [found for part in get_args(kind) for found in classes_of(part)]
+        return list(dict.fromkeys(found for part in get_args(kind) for found in classes_of(part)))
     if not isclass(kind) or kind in _PLAIN:
         return []
     below = [found for child in kind.__subclasses__() for found in classes_of(child)]
-    return [*([] if isabstract(kind) or kind.__name__.startswith("_") else [kind]), *below]
+    itself = [] if isabstract(kind) or kind.__name__.startswith("_") else [kind]
+    return list(dict.fromkeys([*itself, *below]))
