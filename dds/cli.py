@@ -71,9 +71,16 @@ def evaluate(arguments: list[str]) -> None:
             conditions = built.protocol.plan.conditions
             chosen = matching([condition.key for condition in conditions], config.conditions)
             built.protocol.plan = Plan.of(condition for condition in conditions if condition.key in chosen)
-            make_console().print(built.protocol.describe())
+            _show_plan(built.protocol, config.show)
         else:
             _run(parser, config, built)
+
+
+def _show_plan(protocol: AttackAndPurify, show: str) -> None:
+    if show == "json":
+        print(json.dumps(protocol.costs()))
+    else:
+        make_console().print(protocol.describe())
 
 
 def _command(name: str) -> Callable[[list[str]], None]:
@@ -184,9 +191,14 @@ def _evaluation_parser() -> ArgumentParser:
         "--show",
         type=Literal["table", "path", "json"],
         default="table",
-        help="What is printed: progress and tables; the run's folder alone; or summary.json alone.",
+        help="What is printed: progress and tables; the run's folder alone; or summary.json, or with --plan "
+        "the plan, alone.",
     )
-    add("--plan", action="store_true", help="Show the conditions and their cost, and stop.")
+    add(
+        "--plan",
+        action="store_true",
+        help="Show the conditions and their cost, in network calls for one image, and stop.",
+    )
     return parser
 
 

@@ -124,6 +124,10 @@ class AttackAndPurify(Callback):
         """Return the plan as a table."""
         return self.plan.table(self.attacks, self.defences.calls)
 
+    def costs(self) -> dict[str, Any]:
+        """Return the plan in numbers; see `Plan.costs`."""
+        return self.plan.costs(self.attacks, self.defences.calls)
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check trainer and task, and freeze its network."""
         if trainer.test_loop.inference_mode:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
-from dds.command_line.importing import find_class, import_class
+from dds.command_line.importing import find_class, import_class, takes_more
 from dds.command_line.types import ANY_CLASS, classes_of, describe
 from dds.errors import InputError
 
@@ -90,6 +90,7 @@ def _explained(kind: type[ArgumentParser], built: Any) -> Iterator[str]:
     add(built, fail_untyped=False)
     typed = (action for action in parser._actions if hasattr(action, "_typehint"))
     actions = {action.dest: action for action in typed if not action.dest.endswith(".help")}
+    more = takes_more(built, actions)
     yield fill(f"{built.__module__}.{built.__qualname__}: {_summary(built)}", _WIDTH)
     yield from _paragraphs(built)
     for owner in built.__mro__ if isclass(built) else (built,):
@@ -98,6 +99,8 @@ def _explained(kind: type[ArgumentParser], built: Any) -> Iterator[str]:
         if own:
             yield f"\nSettings of {owner.__name__}:"
             yield from map(_setting, own)
+    if more:
+        yield "\nIt takes more than it names: give that under dict_kwargs, beside class_path."
     if actions:
         yield "\nFurther settings:"
         yield from map(_setting, actions.values())

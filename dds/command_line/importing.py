@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-from inspect import isclass, ismodule
+from inspect import Parameter, isclass, ismodule, signature
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,20 @@ def find_class(name: str, known: Iterable[type]) -> Any:
     named = [found for found in known if found.__name__ == name]
     named += [found for room in _ROOMS if (found := _in_room(room, name)) is not None]
     if not named:
-        raise AttributeError(why_not_found(name, None))
+        raise AttributeError(_unknown(name, [found.__name__ for found in known]).strip())
     return named[0]
+
+
+def takes_more(built: Any, names: Iterable[str]) -> bool:
+    """Whether something takes arguments that nothing names; those of a base class are known by name.
+
+    Args:
+        built: A class or function.
+        names: Of the arguments that are known.
+    """
+    parameters = signature(built).parameters
+    is_open = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
+    return is_open and parameters.keys() >= set(names)
 
 
 def why_not_found(name: str, kind: Any, error: BaseException | None = None) -> str:

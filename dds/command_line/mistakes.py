@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from inspect import Parameter, signature
 from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from dds.command_line.importing import import_class, why_not_found
+from dds.command_line.importing import import_class, takes_more, why_not_found
 from dds.command_line.nearest import did_you_mean, known_depth, nearest, siblings
 from dds.command_line.trail import Trail, follow, input_error
 from dds.command_line.types import choices, describe
@@ -107,7 +106,7 @@ def _unknown_key(trail: Trail) -> str | None:
     where = ".".join([trail.setting, *key[:depth]]).strip(".")
     owner = f"{where} ({built.__qualname__})" if built else where or "the configuration"
     more = ""
-    if built and _takes_more(built, names):
+    if built and takes_more(built, names):
         line = f"dict_kwargs: {{{key[0]}: {_short(here['val'])}}}"
         more = f" What it takes beyond them belongs beside class_path: {line}"
     return f"{owner} has no {key[depth]}.{siblings(key, names, _SPEC if built else ())}{more}"
@@ -162,13 +161,6 @@ def _all_names(parser: ArgumentParser, config: Any) -> list[str]:
             inner.add_class_arguments(import_class(class_path))
             names += [f"{name}.{one}" for one in _names(inner)]
     return names
-
-
-def _takes_more(built: Any, names: list[str]) -> bool:
-    """Whether something takes arguments that it does not name; those of a base class are known by name."""
-    parameters = signature(built).parameters
-    is_open = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
-    return is_open and parameters.keys() >= set(names)
 
 
 def _as_mapping(given: Any) -> Mapping[str, Any]:

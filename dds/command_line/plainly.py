@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Callable
 from functools import wraps
-from traceback import print_exc
+from traceback import print_exception
 
 from dds.command_line.mistakes import explain
 from dds.command_line.parser import Arguments
+from dds.command_line.trail import follow, input_error
 from dds.streams import never_fail_to_print
 
 DEBUG = "--debug"
@@ -29,7 +30,8 @@ def plainly(command: Callable[[list[str]], None]) -> Callable[..., None]:
             if message is None:
                 raise
             if DEBUG in given:
-                print_exc()
+                print_exception(error)
+                print_exception(input_error(error) or follow(error).error)  # which the first may not show
             print(f"error: {message}", file=sys.stderr)
             sys.exit(2)
 
