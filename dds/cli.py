@@ -1,28 +1,24 @@
-"""The command lines behind `train.py` and `evaluate.py`."""
+"""The command line behind `evaluate.py`."""
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from datetime import datetime
-from difflib import get_close_matches
-from functools import wraps
 from inspect import signature
 from pathlib import Path
-from pickle import UnpicklingError
+from shlex import quote
 from typing import Any, Literal
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
+from jsonargparse import ArgumentParser, Namespace
+from lightning.pytorch import Trainer
 from rich.console import Console
 
 from dds.callbacks import AttackAndPurify
+from dds.command_line import Parser, make_parser, plainly, stem
+from dds.command_line.nearest import did_you_mean
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.evaluation import make_console, make_trainer
-from dds.models.weights import NO_WEIGHTS, save_self_describing
 from dds.protocol import Plan
 from dds.results import (
     ResultsWriter,
@@ -39,6 +35,7 @@ from dds.results.job import Job
 from dds.results.loggers import Loggers, log_to
 from dds.results.stopping import Stopped, stoppable
 from dds.tasks import BaseTask
+from dds.trainer import warn_of_lone_processes
 
 EVALUATION_OPTIONS = {
     "accelerator",
@@ -55,98 +52,44 @@ EVALUATION_OPTIONS = {
 }
 """What of Lightning's trainer matters to an evaluation."""
 
-Arguments = list[str] | None
-"""Command-line arguments; None: those of the process."""
 
-CONFIGS = Path(__file__).parent.parent / "configs"
-
-
-class _ConfigByName(ActionConfigFile):  # type: ignore[misc]
-    """Reads a YAML given by its path, or by its bare name in `configs/`."""
-
-    def __call__(self, parser: Any, cfg: Any, values: str, option: Any = None) -> None:
-        super().__call__(parser, cfg, str(find_config(values)), option)
-
-
-def find_config(name: str) -> Path:
-    """Return a YAML file given by its path or by its name in `configs/`.
-
-    Raises:
-        InputError: If there is none; the message lists what there is.
-    """
-    for path in (Path(name).expanduser(), CONFIGS / name, CONFIGS / f"{name}.yaml"):
-        if path.is_file():
-            return path
-    paths = (path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
-    shipped = sorted(str(path) for path in paths if path.parts[0] != "sweep")  # those are W&B's
-    close = "".join(f" Did you mean {like}?" for like in get_close_matches(name, shipped, n=1))
-    raise InputError(f"there is no config {name!r}; expected a path, or one of {', '.join(shipped)}.{close}")
-
-
-def _plainly(command: Callable[[Arguments], None]) -> Callable[..., None]:
-    """Print the errors that users can mend as one message without a traceback, and exit with 2."""
-
-    @wraps(command)
-    def run(arguments: Arguments = None) -> None:
-        try:
-            command(arguments)
-        except Exception as error:
-            cause = _input_error(error)
-            if cause is None:
-                raise
-            print(f"error: {cause}", file=sys.stderr)
-            sys.exit(2)
-
-    return run
-
-
-def _input_error(error: BaseException | None) -> InputError | None:
-    """Find the user's error in what jsonargparse wraps around it."""
-    while error is not None and not isinstance(error, InputError):
-        error = error.__cause__
-    return error
-
-
-class _Parser(ArgumentParser):  # type: ignore[misc]
-    """Says what is wrong without the names of all options, which would hide it."""
-
-    def print_usage(self, file: Any = None) -> None:
-        """Leave it to `--help`."""
-
-
-def _parser(description: str) -> ArgumentParser:
-    parser = _Parser(description=description)
-    parser.add_argument(
-        "--config",
-        action=_ConfigByName,
-        help="A YAML file: a path, or a name in configs/. Repeatable; later wins.",
-    )
-    return parser
-
-
-@_plainly
-def evaluate(arguments: Arguments) -> None:
+@plainly
+def evaluate(arguments: list[str]) -> None:
     """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`.
 
     `report` as the first argument draws the figures and pages of runs anew, `compare` lays runs over each
     other.
     """
-    given = sys.argv[1:] if arguments is None else arguments
-    command = {"report": _report, "compare": _compare}.get(next(iter(given), ""))
-    if command is not None:
-        return command(given[1:])
+    if arguments and not arguments[0].startswith("-"):
+        return _command(arguments[0])(arguments[1:])
     with stoppable():
         parser = _evaluation_parser()
         config = parser.parse_args(arguments)
-        config.experiment = config.experiment or _stem(config)
+        config.experiment = config.experiment or stem(config)
         built = parser.instantiate(config)
         if config.plan:
             conditions = built.protocol.plan.conditions
             chosen = matching([condition.key for condition in conditions], config.conditions)
             built.protocol.plan = Plan.of(condition for condition in conditions if condition.key in chosen)
-            make_console().print(built.protocol.describe())
+            _show_plan(built.protocol, config.show)
         else:
             _run(parser, config, built)
+
+
+def _show_plan(protocol: AttackAndPurify, show: str) -> None:
+    if show == "json":
+        print(json.dumps(protocol.costs()))
+    else:
+        make_console().print(protocol.describe())
+
+
+def _command(name: str) -> Callable[[list[str]], None]:
+    """Return what else than to evaluate is done, by its name."""
+    commands = {"report": _report, "compare": _compare}
+    if name not in commands:
+        close = did_you_mean(name, commands)
+        raise InputError(f"there is no command {name!r}; expected report, compare or options.{close}")
+    return commands[name]
 
 
 def _report(arguments: list[str]) -> None:
@@ -179,7 +122,7 @@ def _compare(arguments: list[str]) -> None:
 
 
 def _runs_parser(command: str, description: str) -> ArgumentParser:
-    parser = _Parser(prog=f"evaluate.py {command}", description=description)
+    parser = Parser(prog=f"evaluate.py {command}", description=description)
     parser.add_argument("runs", type=Path, nargs="+", help="Run folders, runs/<experiment>/<name>.")
     return parser
 
@@ -191,18 +134,22 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     text = job.with_header(parser.dump(_of_all_jobs(config), skip_none=False))
     writer = ResultsWriter(_run_folder(config), text, _may_go_on(config))
     trainer = make_trainer(built.protocol, writer, console, **built.trainer.as_dict())
+    if not (config.share or config.conditions):
+        warn_of_lone_processes(trainer)
     try:
         job.measure(trainer, writer)
         if trainer.is_global_zero and job.merge(writer.folder):
             _finish(config, built.logger, job.summarise(writer.folder), writer.folder, console)
     except Stopped as stopped:
-        again = "" if writer.go_on and config.name else f" and --resume --name={writer.folder.path.name}"
+        again = (
+            "" if writer.go_on and config.name else f" and --resume --name={quote(writer.folder.path.name)}"
+        )
         stopped.add_note(f"What was measured is kept; go on by the same command{again}.")
         raise
 
 
 def _evaluation_parser() -> ArgumentParser:
-    parser = _parser(
+    parser = make_parser(
         "Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml. Of finished "
         "runs, evaluate.py report runs/… draws the pages anew, evaluate.py compare runs/… one page of all."
     )
@@ -211,6 +158,7 @@ def _evaluation_parser() -> ArgumentParser:
     parser.add_class_arguments(AttackAndPurify, "protocol")
     skipped = set(signature(Trainer).parameters) - EVALUATION_OPTIONS
     parser.add_class_arguments(Trainer, "trainer", skip=skipped, instantiate=False, sub_configs=True)
+    parser.groups["trainer"].title = "The machine, by Lightning's trainer"
     parser.set_defaults({"trainer.inference_mode": False})  # attacks need gradients
     add = parser.add_argument
     add("--runs", type=Path, default=Path("runs"), help="Folder of all runs.")
@@ -243,9 +191,14 @@ def _evaluation_parser() -> ArgumentParser:
         "--show",
         type=Literal["table", "path", "json"],
         default="table",
-        help="What is printed: progress and tables; the run's folder alone; or summary.json alone.",
+        help="What is printed: progress and tables; the run's folder alone; or summary.json, or with --plan "
+        "the plan, alone.",
     )
-    add("--plan", action="store_true", help="Show the conditions and their cost, and stop.")
+    add(
+        "--plan",
+        action="store_true",
+        help="Show the conditions and their cost, in network calls for one image, and stop.",
+    )
     return parser
 
 
@@ -254,7 +207,7 @@ def _run_folder(config: Namespace) -> RunFolder:
     if (config.share or config.conditions) and not config.name:
         raise InputError("--share and --conditions need --name: of the run that all jobs add to.")
     if config.name or not config.resume:
-        return RunFolder(experiment / (config.name or _new_name()))
+        return RunFolder(experiment / (config.name or _new_name()), numbered=not config.name)
     runs = sorted(experiment.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
     if not runs:
         raise InputError(f"there is no run in {experiment} to go on with. Leave --resume out.")
@@ -283,81 +236,14 @@ def _finish(
     config: Namespace, logger: Loggers, summary: dict[str, Any], folder: RunFolder, console: Console
 ) -> None:
     """Turn what was measured into everything that people look at."""
+    report = write_report(folder, summary)  # whatever may be wrong with the terminal
     console.print(*summary_tables(summary, summary["utility"], console.width))
     for kind, lines in (("Note", notes(summary)), ("Sanity", findings(summary))):
         for line in lines:
             console.print(f"{kind}: {line}", highlight=False)
-    report = write_report(folder, summary)
     console.print(f"Report: {report}", soft_wrap=True)
     console.print(f"Results: {folder.path}", soft_wrap=True)
     if config.show != "table":
         print(json.dumps(summary) if config.show == "json" else folder.path)
     for line in log_to(logger, folder, summary, config.project):
         console.print(line, highlight=False, soft_wrap=True)
-
-
-def _stem(config: Namespace) -> str:
-    return "+".join(Path(str(path)).stem for path in config.config or ["run"])
-
-
-@_plainly
-def train(arguments: Arguments) -> None:
-    """Train a network and write it to `runs/train/<name>/model.safetensors`."""
-    parser = _parser(
-        "Train a task's network, or a denoiser. Example: train.py --config train/seg_scenes.yaml"
-    )
-    parser.add_subclass_arguments(LightningModule, "task", required=True, help="What is trained.")
-    parser.add_subclass_arguments(BaseDataModule, "data", required=True, help="What it is trained on.")
-    parser.add_class_arguments(Trainer, "trainer", skip={"logger"}, instantiate=False, sub_configs=True)
-    parser.add_argument("--name", type=str | None, help="Name of the run; default: the config's.")
-    parser.add_argument("--resume", action="store_true", help="Go on from the run's last checkpoint.")
-    parser.add_argument("--checkpoint_every", type=int, default=200, help="Steps between two checkpoints.")
-    config = parser.parse_args(arguments)
-    folder = Path("runs/train") / (config.name or _stem(config))
-    checkpoint, weights = folder / "last.ckpt", folder / "model.safetensors"
-    if (checkpoint.exists() or weights.exists()) and not config.resume:
-        raise InputError(f"{folder} holds a training already. Continue it with --resume, or give --name.")
-    built = parser.instantiate(config)
-    saver = ModelCheckpoint(
-        folder, "last", every_n_train_steps=config.checkpoint_every, enable_version_counter=False
-    )
-    options = {**built.trainer.as_dict(), "callbacks": [*(built.trainer.callbacks or []), saver]}
-    trainer = Trainer(**options, logger=CSVLogger(folder, name="log"))
-    try:
-        trainer.fit(built.task, built.data, ckpt_path=str(checkpoint) if checkpoint.exists() else None)
-    except UnpicklingError as error:
-        raise InputError(
-            f"{checkpoint} is damaged, or holds more than a checkpoint of this training; it is not loaded, "
-            "as that could run code. Delete it and start anew."
-        ) from error
-    if trainer.global_step < trainer.estimated_stepping_batches:
-        print(f"Stopped at step {trainer.global_step}; go on with --resume.")
-    elif trainer.is_global_zero:
-        save_self_describing(built.task.model, {**_network(config), **_normalisation(built.task)}, weights)
-        print(f"Weights: {weights}")
-
-
-def _normalisation(task: LightningModule) -> dict[str, list[float]]:
-    """Return what a task normalises its network's input by."""
-    if not isinstance(task, BaseTask):
-        return {}
-    return {"mean": task.mean.flatten().tolist(), "std": task.std.flatten().tolist()}
-
-
-def _network(config: Namespace) -> dict[str, Any]:
-    spec = config.task.init_args.model
-    if isinstance(spec, str):
-        raise InputError(f"task.model={spec}: name the trained network by class_path and init_args.")
-    return _without_weights(spec.as_dict())
-
-
-def _without_weights(spec: dict[str, Any]) -> dict[str, Any]:
-    """Leave out where a network's first weights came from: its file holds them all, and fetches none."""
-    arguments = {**spec.get("init_args", {}), **spec.get("dict_kwargs", {})}
-    if spec["class_path"].endswith(".pretrained"):
-        return _without_weights(arguments["model"])
-    for name, value in arguments.items():
-        if isinstance(value, dict) and "class_path" in value:
-            arguments[name] = _without_weights(value)
-        arguments[name] = NO_WEIGHTS.get(name, arguments[name])
-    return {"class_path": spec["class_path"], "init_args": arguments}

@@ -1,6 +1,7 @@
 """An evaluation from Python, without a YAML."""
 
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -23,14 +24,24 @@ from dds.controls import Control
 from dds.data import BaseDataModule, GivenData, GivenRetrieval
 from dds.errors import InputError
 from dds.models.as_found import as_found
+from dds.numbers import plain
 from dds.purifiers import Purifier
 from dds.results import Results, ResultsWriter, RunFolder, write_report
 from dds.results.job import Job
 from dds.results.stopping import stoppable
+from dds.streams import never_fail_to_print
 from dds.tasks import BaseTask
+from dds.trainer import build_trainer, check_precision
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # its advertisements
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own, against newer torch
+
+_ARGUMENTS = {
+    r"--resume\b": "resume=True",
+    r"--(name|runs)\b": "folder=",
+    r"\btrainer\.(?=\w+=)": "",
+}
+"""What stands here for options of `evaluate.py`."""
 
 
 Given = DataLoader[Any] | Dataset[Any]
@@ -73,11 +84,29 @@ def evaluate(
         raise InputError(
             "evaluate is called in torch.inference_mode, where attacks get no gradients. Leave it."
         )
+    try:
+        return _evaluate(task, data, protocol, folder, resume, quiet, trainer)
+    except InputError as error:
+        error.args = (_as_python(str(error)),)
+        raise
+
+
+def _evaluate(
+    task: BaseTask,
+    data: BaseDataModule | Given | tuple[Given, Given],
+    protocol: AttackAndPurify,
+    folder: str | Path | None,
+    resume: bool,
+    quiet: bool,
+    trainer: Mapping[str, Any],
+) -> Results:
     module = data if isinstance(data, BaseDataModule) else _given(data, task.target)
     path = Path(folder or Path("runs", type(task).__name__, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
     console = make_console(quiet)
     job = Job(task, module, protocol, console=console)
-    writer = ResultsWriter(RunFolder(path), job.with_header(_config(task, module, protocol)), resume)
+    writer = ResultsWriter(
+        RunFolder(path, numbered=folder is None), job.with_header(_config(task, module, protocol)), resume
+    )
     made = make_trainer(protocol, writer, console, **{"devices": 1, **trainer})
     if made.world_size > 1:
         raise InputError(f"{made.world_size} processes; from Python there is one. Use evaluate.py for more.")
@@ -86,7 +115,14 @@ def evaluate(
     job.merge(writer.folder)
     summary = job.summarise(writer.folder)
     write_report(writer.folder, summary)
-    return Results(path, summary)
+    return Results(writer.folder.path, summary)
+
+
+def _as_python(message: str) -> str:
+    """Name options of the command line by the arguments that stand for them here."""
+    for option, argument in _ARGUMENTS.items():
+        message = re.sub(option, argument, message)
+    return message
 
 
 def _given(data: Any, target: str) -> BaseDataModule:
@@ -106,7 +142,9 @@ def make_console(quiet: bool = False) -> Console:
     Args:
         quiet: Whether it says nothing at all.
     """
-    return Console(quiet=quiet, width=None if sys.stdout.isatty() else 100)
+    never_fail_to_print(sys.stdout)
+    # neither [brackets] nor :colons: of a path mean anything
+    return Console(quiet=quiet, width=None if sys.stdout.isatty() else 100, markup=False, emoji=False)
 
 
 def make_trainer(
@@ -119,7 +157,11 @@ def make_trainer(
         writer: What keeps the results.
         console: Where progress is shown.
         **options: Of Lightning's `Trainer`.
+
+    Raises:
+        InputError: If the trainer refuses some of them, or the precision is too low for attacks.
     """
+    check_precision(options.get("precision"))
     callbacks = [
         *(options.pop("callbacks", None) or []),
         protocol,
@@ -133,7 +175,7 @@ def make_trainer(
         "enable_model_summary": False,
         "default_root_dir": writer.folder.path,  # under SLURM it looks for checkpoints to load there
     }
-    return Trainer(**{**ours, **options, "callbacks": callbacks})
+    return build_trainer(**{**ours, **options, "callbacks": callbacks})
 
 
 def _config(task: BaseTask, data: BaseDataModule, protocol: AttackAndPurify) -> str:
@@ -161,10 +203,9 @@ def _path(kind: type) -> str:
 
 def _settings(thing: Any) -> Any:
     """Describe an object by its class and those of its arguments that it keeps; a network by its class."""
+    thing = plain(thing.flatten() if isinstance(thing, Tensor) else thing)
     if isinstance(thing, bool | int | float | str | None):
         return thing
-    if isinstance(thing, Tensor):
-        return thing.flatten().tolist()
     if isinstance(thing, Mapping):
         return {str(name): _settings(value) for name, value in thing.items()}
     if isinstance(thing, list | tuple):

@@ -38,7 +38,7 @@ from torch.utils.data import Subset
 import dds.purifiers
 from dds.attacks import APGD, MIFGSM, PGD, SIA, ArtAttack, Attack, PurifiedDistance, WorstOf
 from dds.callbacks import AttackAndPurify
-from dds.cli import CONFIGS
+from dds.command_line import CONFIGS
 from dds.controls import GaussianNoise
 from dds.data import BaseDataModule
 from dds.errors import InputError

@@ -22,7 +22,8 @@ from test_cli import EVALUATIONS, TRAININGS, conditions, run_evaluate, run_train
 
 from dds.attacks import PGD
 from dds.callbacks import AttackAndPurify
-from dds.cli import CONFIGS, evaluate
+from dds.cli import evaluate
+from dds.command_line import CONFIGS
 from dds.models.bf_cnn import BFCNN
 from dds.models.ffdnet import FFDNet
 from dds.purifiers import DiffusionDenoiser

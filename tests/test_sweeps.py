@@ -4,7 +4,8 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from dds.cli import CONFIGS, _evaluation_parser, _new_name, evaluate, find_config
+from dds.cli import _evaluation_parser, _new_name, evaluate
+from dds.command_line import CONFIGS, find_config
 from dds.errors import InputError
 
 SWEEPS = sorted((CONFIGS / "sweep").glob("*.yaml"))

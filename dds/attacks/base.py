@@ -1,6 +1,5 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from fractions import Fraction
 
 from torch import Tensor
 
@@ -8,6 +7,9 @@ from dds.attacks.objectives import AttackedTask, Calls, Purify
 from dds.batch import Batch
 from dds.errors import InputError
 from dds.noise import Streams
+from dds.numbers import pixels, whole
+
+__all__ = ["Attack", "one_of", "pixels", "whole"]
 
 
 class Attack(ABC):
@@ -75,32 +77,6 @@ class Attack(ABC):
         Returns:
             `[B, 3, H, W]` in [0, 1], within `eps` of the images.
         """
-
-
-def pixels(name: str, value: float | str) -> float:
-    """Read a distance in [0, 1] pixel units such as `0.03` or `8/255`.
-
-    Raises:
-        InputError: If it is no number, or is negative.
-    """
-    try:
-        number = float(Fraction(value)) if isinstance(value, str) else float(value)
-    except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"{name}={value!r}; expected a number or a fraction such as 8/255.") from error
-    if not 0 <= number < float("inf"):
-        raise InputError(f"{name}={value}; expected at least 0, in units of an image in [0, 1] (e.g. 8/255).")
-    return number
-
-
-def whole(name: str, value: int, least: int = 1) -> int:
-    """Return a count after checking it.
-
-    Raises:
-        InputError: If it is less than `least`.
-    """
-    if value < least:
-        raise InputError(f"{name}={value}; expected a whole number of at least {least}.")
-    return value
 
 
 def one_of(name: str, choice: str, *choices: str) -> None:

@@ -8,7 +8,6 @@ from rich.table import Table
 from torch import Tensor
 
 from dds.attacks import Attack
-from dds.attacks.base import whole
 from dds.attacks.broken_gradients import watch_gradients
 from dds.attacks.objectives import Purify
 from dds.batch import DOUBTFUL_GRADIENT, NOT_A_FUNCTION, Batch, View, check_batch
@@ -17,6 +16,7 @@ from dds.controls import Control
 from dds.errors import InputError
 from dds.models.precision import to_precision
 from dds.noise import Streams
+from dds.numbers import whole
 from dds.protocol import (
     CLEAN,
     Condition,
@@ -27,6 +27,7 @@ from dds.protocol import (
     Given,
     Plan,
     list_conditions,
+    several,
 )
 from dds.purifiers import Purifier
 from dds.tasks import BaseTask
@@ -64,7 +65,7 @@ class AttackAndPurify(Callback):
     def __init__(
         self,
         purifier: Purifier | None = None,
-        noise_levels: Sequence[int | dict[str, float]] = (10, 50, 145, 259, 396),
+        noise_levels: Sequence[int | float | dict[str, float]] = (10, 50, 145, 259, 396),
         defences: dict[str, Purifier] | None = None,
         attacks: dict[str, Attack] | None = None,
         controls: dict[str, Control] | None = None,
@@ -77,7 +78,7 @@ class AttackAndPurify(Callback):
         self.defences = Defences(purifier, noise_levels, defences or {})
         self.attacks, self.controls = attacks or {}, controls or {}
         self.compile = compile
-        self.seed, self.draws = seed, whole("draws", draws)
+        self.seed, self.draws = whole("seed", seed, least=None), whole("draws", draws)
         names = [*self.attacks, *self.controls]
         for name in names:
             if name == CLEAN or not name or {"/", "@"} & set(name) or names.count(name) > 1:
@@ -91,7 +92,7 @@ class AttackAndPurify(Callback):
                     f"attack {name} has eps={attack.eps:g}; expected at most 1, as images are in [0, 1]. "
                     f"Did you mean {attack.eps:g}/255?"
                 )
-        sights = [self.defences.sight(given) for given in attacker_sees]
+        sights = [self.defences.sight(given) for given in several("attacker_sees", attacker_sees)]
         if self.attacks and not sights:
             raise InputError("attacker_sees is empty; expected some of none, same, a noise level.")
         conditions = list_conditions(
@@ -139,6 +140,10 @@ class AttackAndPurify(Callback):
             if step > _LONG * attack.eps > 0:
                 times = step / attack.eps
                 yield f"attack {name}: a step of {step:.4g} is {times:.3g} times eps={attack.eps:.4g}."
+
+    def costs(self) -> dict[str, Any]:
+        """Return the plan in numbers; see `Plan.costs`."""
+        return self.plan.costs(self.attacks, self.defences.calls)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check trainer and task, and freeze its network."""

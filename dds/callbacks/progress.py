@@ -33,7 +33,7 @@ class NetworkProgress(Callback):
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
         )
         self._bar = Progress(*columns, console=self._console)
         cost = self.protocol.cost

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from dds.errors import InputError
 from dds.noise import Streams
+from dds.numbers import whole
 
 
 class Control(nn.Module, ABC):
@@ -21,6 +22,7 @@ class Control(nn.Module, ABC):
 
     def __init__(self, severity: int, strengths: Sequence[float]) -> None:
         super().__init__()
+        severity = whole("severity", severity, least=None)
         if not 1 <= severity <= len(strengths):
             raise InputError(f"severity={severity}; expected 1 (mild) to {len(strengths)} (severe).")
         self.strength = strengths[severity - 1]

@@ -13,6 +13,7 @@ from dds.batch import Batch
 from dds.data.identity import digest_of
 from dds.data.targets import documented
 from dds.errors import InputError
+from dds.numbers import whole
 
 Split = Literal["train", "val", "test"]
 Sample = dict[str, Any]
@@ -64,15 +65,10 @@ class BaseDataModule(LightningDataModule, ABC):
         self, batch_size: int = 32, limit: int | None = None, subset_seed: int = 0, num_workers: int = 0
     ) -> None:
         super().__init__()
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("limit", limit, 1),
-            ("num_workers", num_workers, 0),
-        ):
-            if value is not None and value < least:
-                raise InputError(f"data.{name}={value}; expected at least {least}.")
-        self.batch_size, self.limit, self.subset_seed = batch_size, limit, subset_seed
-        self.num_workers = num_workers
+        self.batch_size = whole("data.batch_size", batch_size)
+        self.limit = None if limit is None else whole("data.limit", limit)
+        self.subset_seed = whole("data.subset_seed", subset_seed, least=None)
+        self.num_workers = whole("data.num_workers", num_workers, least=0)
         self.finished: set[int] = set()
         """Indices of test images that need not be measured again."""
 

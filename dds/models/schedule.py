@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dds.errors import InputError
 from dds.models.denoiser import PredictionType
+from dds.numbers import real
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class NoiseSchedule:
         if isinstance(given, dict):
             if set(given) != {"sigma"}:
                 raise InputError(f"noise level {given}: expected a whole number t or {{sigma: value}}.")
-            return self.nearest(float(given["sigma"]))
+            return self.nearest(real("noise level sigma", given["sigma"]))
         return self.at(given)
 
 

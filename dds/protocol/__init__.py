@@ -1,5 +1,5 @@
 from dds.protocol.conditions import CLEAN, Condition, list_conditions
-from dds.protocol.defences import NOTHING, Defence, Defences, Given, Sight
+from dds.protocol.defences import NOTHING, Defence, Defences, Given, Sight, several
 from dds.protocol.plan import Cost, Craft, Plan, Shown
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "Shown",
     "Sight",
     "list_conditions",
+    "several",
 ]

@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from dds.errors import InputError
 from dds.models.schedule import NoiseLevel
 from dds.noise import Streams
+from dds.numbers import plain, whole
 from dds.purifiers import Purifier
 
-Given = int | str | dict[str, float]
+Given = int | float | str | dict[str, float]
 """A defence as users write it: a t, `{sigma: 0.25}`, or a name."""
 
 _RESERVED = ("none", "same", "fixed_noise")
@@ -74,13 +75,14 @@ class Defences:
     def __init__(
         self,
         purifier: Purifier | None,
-        noise_levels: Sequence[int | dict[str, float]],
+        noise_levels: Sequence[int | float | dict[str, float]],
         named: Mapping[str, Purifier],
     ) -> None:
         self.purifier, self.named = purifier, dict(named)
         for name, other in self.named.items():
             _check_named(name, other)
-        levels = [self.read(given) for given in noise_levels if given != 0] if purifier else []
+        given_levels = several("noise_levels", noise_levels)
+        levels = [self.read(given) for given in given_levels if given != 0] if purifier else []
         self.all = list(dict.fromkeys([*levels, *(self.read(name) for name in self.named)]))
 
     @property
@@ -108,7 +110,7 @@ class Defences:
             return self._defence(given, None, self.named[given])
         if self.purifier is None:
             raise InputError(f"noise level {given} needs a purifier; name one, or leave the level out.")
-        level = self.purifier.level(given)
+        level = self.purifier.level(given if isinstance(given, dict) else _time(given))
         return self._defence(str(level), level, self.purifier)
 
     @staticmethod
@@ -121,7 +123,8 @@ class Defences:
         Raises:
             InputError: If there is no such thing.
         """
-        if isinstance(given, list):
+        given = plain(given)
+        if isinstance(given, list | tuple):
             through = tuple(self.read(one) for one in given)
             return Sight("+".join(str(defence) for defence in through), through)
         if given in ("none", 0):
@@ -147,6 +150,25 @@ class Defences:
         purifier = self.named.get(defence.name, self.purifier)
         assert purifier is not None
         return purifier
+
+
+def several(name: str, given: Any) -> list[Any]:
+    """Return what must be a list as one.
+
+    Raises:
+        InputError: If it is a single thing.
+    """
+    given = plain(given)
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise InputError(f"{name}={given}; expected a list, such as [{given}].")
+    return [plain(one) for one in given]
+
+
+def _time(given: Any) -> int:
+    """Read a t; a fraction of one is a standard deviation in the wrong place."""
+    if isinstance(given, float) and 0 < given < 1:
+        raise InputError(f"noise level {given} is no t; write {{sigma: {given}}} for a standard deviation.")
+    return whole("noise level", given, least=None)
 
 
 def _check_named(name: str, purifier: Purifier) -> None:

@@ -1,8 +1,8 @@
 """What has to be computed for the conditions, each thing once."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
@@ -121,6 +121,25 @@ class Plan:
         scope = "all that is known, with evaluation" if self.is_open(attacks) else "all, with evaluation"
         table.add_row(scope, _show(total.task), _show(total.purifier))
         return table
+
+    def costs(self, attacks: Mapping[str, Attack], purifier_calls: PurifierCalls) -> dict[str, Any]:
+        """Say the same as the table in numbers that a script can read.
+
+        Returns:
+            `conditions`, their keys; `crafts`, for each what shows it and its calls (None: not known);
+            `total`, with evaluation; `exact`, whether that is all.
+        """
+        crafts = []
+        for craft in self.crafts:
+            cost = craft_cost(craft, attacks, purifier_calls)
+            keys = [condition.key for shared in craft.shows.values() for condition in shared]
+            crafts.append({"conditions": keys, "calls": None if cost is None else asdict(cost)})
+        return {
+            "conditions": [condition.key for condition in self.conditions],
+            "crafts": crafts,
+            "total": asdict(self.cost(attacks, purifier_calls)),
+            "exact": not self.is_open(attacks),
+        }
 
     def is_open(self, attacks: Mapping[str, Attack]) -> bool:
         """Whether some attack's calls show only as it goes on."""

@@ -2,6 +2,7 @@ from torch import Tensor
 
 from dds.errors import InputError
 from dds.noise import Streams
+from dds.numbers import whole
 from dds.purifiers.base import Transformation
 
 
@@ -16,6 +17,7 @@ class BitDepth(Transformation):
 
     def __init__(self, bits: int = 3) -> None:
         super().__init__()
+        bits = whole("bits", bits, least=None)
         if not 1 <= bits <= 8:
             raise InputError(f"bits={bits}; expected 1 to 8 bits for each colour.")
         self.bits = bits

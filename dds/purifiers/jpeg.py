@@ -4,6 +4,7 @@ from torchvision.io import ImageReadMode, decode_jpeg, encode_jpeg
 
 from dds.errors import InputError
 from dds.noise import Streams
+from dds.numbers import whole
 from dds.purifiers.base import Transformation
 
 
@@ -18,6 +19,7 @@ class JPEG(Transformation):
 
     def __init__(self, quality: int = 75) -> None:
         super().__init__()
+        quality = whole("JPEG quality", quality, least=None)
         if not 1 <= quality <= 100:
             raise InputError(f"JPEG quality={quality}; expected 1 (coarsest) to 100. 75 is common.")
         self.quality = quality

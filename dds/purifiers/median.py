@@ -3,6 +3,7 @@ from torch import Tensor
 
 from dds.errors import InputError
 from dds.noise import Streams
+from dds.numbers import whole
 from dds.purifiers.base import Transformation
 from dds.purifiers.borders import check_reach
 
@@ -18,6 +19,7 @@ class MedianFilter(Transformation):
 
     def __init__(self, window: int = 3) -> None:
         super().__init__()
+        window = whole("median window", window, least=None)
         if window < 3 or window % 2 == 0:
             raise InputError(f"median window={window}; expected an odd number of pixels: 3, 5, 7, ...")
         self.window = window

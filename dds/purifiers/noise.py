@@ -2,6 +2,7 @@ from torch import Tensor
 
 from dds.errors import InputError
 from dds.noise import Streams
+from dds.numbers import real
 from dds.purifiers.base import Transformation
 
 
@@ -16,6 +17,7 @@ class NoiseOnly(Transformation):
 
     def __init__(self, sigma: float) -> None:
         super().__init__()
+        sigma = real("noise sigma", sigma)
         if not sigma > 0:
             raise InputError(f"noise sigma={sigma}; expected a positive number in [0, 1] pixel units (0.25).")
         self.sigma = sigma

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from dds.errors import InputError
 from dds.noise import Streams
+from dds.numbers import real, whole
 from dds.purifiers.base import Transformation
 from dds.purifiers.straight_through import straight_through
 
@@ -19,6 +20,8 @@ class ResizeOnly(Transformation):
 
     def __init__(self, factor: float | None = None, side: int | None = None) -> None:
         super().__init__()
+        factor = None if factor is None else real("factor", factor)
+        side = None if side is None else whole("side", side, least=None)
         given = [value for value in (factor, side) if value is not None]
         if len(given) != 1 or not given[0] > 0:
             raise InputError(

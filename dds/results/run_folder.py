@@ -1,10 +1,13 @@
+import itertools
 import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -36,10 +39,11 @@ class RunFolder:
 
     Args:
         path: The folder.
+        numbered: Whether another run may have the name already, so that this one takes the next.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, numbered: bool = False) -> None:
+        self.path, self._numbered = path, numbered
         self.parts = path / "parts"
         self.figures = path / "figures"
         self.samples = path / "samples.parquet"
@@ -49,9 +53,22 @@ class RunFolder:
         self.plan = path / "plan.json"
         self.report = path / "report.html"
         self.examples = path / "examples.npz"
-        self._made = False
+        self._made: list[Path] = []  # what has not been there before, innermost first
+        self._mark: Path | None = None  # by which other jobs see that this one is at work
 
     # The start
+
+    def claimed(self) -> "RunFolder":
+        """Return this folder; of a numbered one, make the first of name, name_2, … that is nobody's."""
+        if not self._numbered:
+            return self
+        name = self.path.name
+        for taken in itertools.count(1):
+            folder = RunFolder(self.path.with_name(name if taken == 1 else f"{name}_{taken}"))
+            with writing(folder.path), suppress(FileExistsError):
+                folder._make(exist_ok=False)
+                return folder
+        raise AssertionError  # there is always a next number
 
     def prepare(self, config: str, go_on: bool = False) -> None:
         """Make the folder, or have it ready to go on with.
@@ -64,17 +81,27 @@ class RunFolder:
             InputError: If something else is in it, or it cannot be written.
         """
         with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+            self._make(exist_ok=True)
             if any(self.path.iterdir()) and not (go_on and self._is_run()):
                 raise InputError(
                     f"{self.path} is not empty. Give another --name, or go on with that run by --resume."
                 )
-            self._made = not go_on
+            if self.config.is_file():  # of a job that may be unable to take it away, as this one is here
+                self._made = self._made or [self.path]
             self.parts.mkdir(exist_ok=True)
             self.figures.mkdir(exist_ok=True)
         if not self.config.is_file():
             self.write_text(self.config, config)
         self.check_same_work(config)  # two jobs may just have begun
+        self._mark = self.parts / f"{uuid4().hex}{PARTIAL}"
+        with writing(self._mark):
+            self._mark.touch()
+
+    def _make(self, exist_ok: bool) -> None:
+        new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(exist_ok=exist_ok)
+        self._made += new
 
     def check_same_work(self, config: str) -> None:
         """Refuse to go on with a run of another task, data set or protocol, or of other weights.
@@ -114,9 +141,21 @@ class RunFolder:
             )
 
     def discard_if_unused(self) -> None:
-        """Remove the folder if this run made it and measured nothing."""
-        if self._made and self.parts.is_dir() and not any(self.parts.iterdir()):
-            shutil.rmtree(self.path)
+        """Remove the folder, and those made for it, if nothing was measured and no other job is at work."""
+        if self._mark is not None:
+            self._mark.unlink(missing_ok=True)
+        elif not self._made:
+            return
+        if set(self.path.glob("*")) - {self.parts, self.figures, self.config, self.plan}:
+            return
+        with suppress(OSError):  # one of them is not empty
+            for folder in (self.parts, self.figures):
+                if folder.is_dir():
+                    folder.rmdir()
+            for file in (self.plan, self.config):
+                file.unlink(missing_ok=True)
+            for folder in self._made:
+                folder.rmdir()
 
     # What is measured
 
@@ -163,7 +202,7 @@ class RunFolder:
 
     def merge(self, grid: Grid, rows: pa.Table) -> None:
         """Turn the parts of all processes, which are complete, into the tables and `examples.npz`."""
-        if any(self.parts.glob("*")):
+        if any(path.suffix != PARTIAL for path in self.parts.glob("*")):
             samples, votes = merge_rows(rows, grid.keys)
             seconds = self.seconds()
             if votes is not None:

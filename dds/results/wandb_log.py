@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import wandb
@@ -45,7 +46,7 @@ def log_to_wandb(folder: RunFolder, summary: Summary, project: str) -> str:
         return "disabled"
     with _data_below(folder.path / "wandb"):
         run, why_offline = _start(folder, summary, project, mode)
-        later = f"wandb sync {Path(run.dir).parent}"
+        later = f"wandb sync {quote(str(Path(run.dir).parent))}"
         try:
             try:
                 fill_run(run, folder, summary)

@@ -44,6 +44,8 @@ class ResultsWriter(Callback):
         Raises:
             InputError: If the processes are not about the same, or do not see the same folder.
         """
+        if trainer.is_global_zero:
+            self.folder = self.folder.claimed()
         path, *first = trainer.strategy.broadcast((str(self.folder.path), self.config, self.piece))
         if first != [self.config, self.piece]:
             raise InputError(
@@ -51,8 +53,9 @@ class ResultsWriter(Callback):
                 "process 0; expected the same files on all machines. If one of them has just been written, "
                 "wait a minute and start again with --resume."
             )
-        self.folder = RunFolder(Path(path))
-        if trainer.is_global_zero:
+        if not trainer.is_global_zero:
+            self.folder = RunFolder(Path(path))
+        else:
             self.folder.prepare(self.config, self.go_on)
             if self.plan is not None:
                 self.folder.write_plan(self.plan)

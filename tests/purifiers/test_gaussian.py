@@ -115,7 +115,7 @@ def test_size_multiple_of_nothing():
 
 def build(config, weights):
     """Build the purifier of a shipped config from another weights file."""
-    from dds.cli import CONFIGS
+    from dds.command_line import CONFIGS
 
     settings = yaml.safe_load((CONFIGS / "purifier" / config).read_text())["protocol"]["purifier"]
     settings["init_args"]["model"]["init_args"]["weights"] = str(weights)

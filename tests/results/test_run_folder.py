@@ -66,11 +66,49 @@ def test_an_unused_folder_is_discarded_by_who_made_it(tmp_path):
     assert not folder.path.exists()
 
 
-def test_an_unused_folder_that_others_may_have_joined_is_kept(tmp_path):
+def test_an_unused_folder_is_kept_for_the_jobs_that_are_at_work_in_it(tmp_path):
+    jobs = [RunFolder(tmp_path / "runs" / "scenes" / "run") for _ in range(2)]
+    for job in jobs:
+        job.prepare(CONFIG, go_on=True)
+    for job, kept in zip(jobs, (True, False), strict=True):
+        job.discard_if_unused()
+        assert job.config.is_file() is kept
+    assert not (tmp_path / "runs" / "scenes" / "run").exists()
+
+
+def test_nothing_is_left_of_an_unused_folder_but_what_was_there(tmp_path):
+    """Parents that were made for it go, too; an empty folder that the user had made stays, and is empty."""
+    (tmp_path / "mine").mkdir()
+    for path in (tmp_path / "runs" / "scenes" / "run", tmp_path / "mine"):
+        for go_on in (False, True):
+            folder = RunFolder(path)
+            folder.prepare(CONFIG, go_on)
+            folder.write_plan({})
+            folder.discard_if_unused()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
+
+
+def test_what_was_measured_is_never_discarded(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    folder.prepare(CONFIG, go_on=True)
+    folder.prepare(CONFIG)
+    (folder.parts / "000000000-12ab34cd.parquet").write_bytes(b"rows")
     folder.discard_if_unused()
-    assert folder.path.is_dir()
+    assert folder.config.is_file()
+    shutil.rmtree(folder.parts)
+    folder.summary.write_text("{}")
+    again = RunFolder(folder.path)
+    again.prepare(CONFIG, go_on=True)
+    again.discard_if_unused()
+    assert folder.config.is_file()
+
+
+def test_runs_of_one_second_take_the_next_name(tmp_path):
+    first, second, third = (RunFolder(tmp_path / "a" / "now", numbered=True).claimed() for _ in range(3))
+    assert [folder.path.name for folder in (first, second, third)] == ["now", "now_2", "now_3"]
+    for folder in (third, second, first):
+        folder.prepare(CONFIG)
+        folder.discard_if_unused()
+    assert not list(tmp_path.iterdir())
 
 
 def test_unwritable_place(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 from importlib import import_module
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def read_interrupted(folder: RunFolder) -> dict[str, Any]:
     if 0 not in begun or not len(images):
         raise InputError(
             f"{folder.path} was interrupted before any image was measured under all conditions. Go on by the "
-            f"command that started it, with --resume --name={folder.path.name}."
+            f"command that started it, with --resume --name={quote(folder.path.name)}."
         )
     whole = rows.filter(pc.is_in(rows["index"], pa.array(images.tolist(), pa.int64())))
     conditions = [grid.conditions[place] for place in begun]
@@ -67,7 +68,9 @@ def find_task(folder: RunFolder) -> type[BaseTask]:
     try:
         task = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"{folder.config} names a task that cannot be imported: {path}.") from error
+        raise InputError(
+            f"{folder.config} names a task that cannot be imported: {path}. Name its folder by PYTHONPATH=…"
+        ) from error
     if not (isinstance(task, type) and issubclass(task, BaseTask)):
         raise InputError(f"{folder.config} names {path} as task; expected a subclass of dds.tasks.BaseTask.")
     return task

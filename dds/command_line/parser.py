@@ -1,0 +1,96 @@
+"""The parser that both programs build upon."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+
+from dds.command_line.help import BriefFormatter, help_of, wanted_help
+from dds.command_line.importing import import_from
+from dds.command_line.nearest import did_you_mean
+from dds.errors import InputError
+
+Arguments = list[str] | None
+"""Command-line arguments; None: those of the process."""
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+class _ConfigByName(ActionConfigFile):  # type: ignore[misc]
+    """Reads a YAML given by its path, or by its bare name in `configs/`."""
+
+    def __call__(self, parser: Any, cfg: Any, values: str, option: Any = None) -> None:
+        path = find_config(values)
+        _check_yaml(path)
+        import_from(path.parent)
+        super().__call__(parser, cfg, str(path), option)
+
+
+def find_config(name: str) -> Path:
+    """Return a YAML file given by its path or by its name in `configs/`.
+
+    Raises:
+        InputError: If there is none; the message lists what there is.
+    """
+    for path in (Path(name).expanduser(), CONFIGS / name, CONFIGS / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    paths = (path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
+    shipped = sorted(str(path) for path in paths if path.parts[0] != "sweep")  # those are W&B's
+    close = did_you_mean(name, shipped)
+    raise InputError(f"there is no config {name!r}; expected a path, or one of {', '.join(shipped)}.{close}")
+
+
+def _check_yaml(path: Path) -> None:
+    """Refuse what is no YAML of settings, by the line where it goes wrong."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"{path}{line}: {error.problem}; expected YAML, indented by spaces.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no settings; expected task, data, protocol or some of them.")
+
+
+_MORE = (
+    "Settings of a YAML are options by their path, as --data.limit=8. Where a class is named, "
+    "--task.help lists what there is, and --task.help=Classification explains one; likewise for every other "
+    "setting, as --task.model.help=timm.create_model. --debug shows where an error comes from."
+)
+
+_OPTIONS: dict[str, Any] = {"allow_abbrev": False, "formatter_class": BriefFormatter}
+
+
+class Parser(ArgumentParser):  # type: ignore[misc]
+    """Takes options by their whole names alone, and raises what is wrong for `plainly` to say."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{**_OPTIONS, **options, "exit_on_error": False})
+
+    def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Namespace:
+        """Parse arguments; where one asks for help on a class, print that and exit."""
+        if wanted := wanted_help(sys.argv[1:] if args is None else args):
+            print(help_of(self, *wanted))
+            self.exit()
+        return super().parse_args(args, *others, **options)
+
+
+def make_parser(description: str) -> ArgumentParser:
+    """Return a parser that reads YAML files by `--config`."""
+    import_from(Path.cwd())
+    parser = Parser(usage="%(prog)s --config NAME [--setting=value …]", description=f"{description} {_MORE}")
+    parser.add_argument(
+        "--config",
+        action=_ConfigByName,
+        help="A YAML file: a path, or a name in configs/. Repeatable; later wins.",
+    )
+    return parser
+
+
+def stem(config: Namespace) -> str:
+    """Return what a run is named after: its configs."""
+    return "+".join(Path(str(path)).stem for path in config.config or ["run"])
