@@ -19,9 +19,10 @@ from data.test_camvid import write_camvid
 from data.test_cifar10 import write_npz
 from results.test_wandb_log import read_wandb
 
-from dds.cli import CONFIGS, evaluate, train
+from dds.cli import CONFIGS, evaluate
 from dds.models.cifar10 import CifarDenoiser, CifarResNet
 from dds.results import ResultsWriter
+from dds.training import train
 
 ROOT = CONFIGS.parent
 SMALL = [

@@ -34,7 +34,7 @@ from PIL import EpsImagePlugin, Image
 from safetensors.torch import save_file
 
 import dds
-from dds.cli import evaluate, train
+from dds.cli import evaluate
 from dds.data import (
     Cifar10,
     CocoDetection,
@@ -56,6 +56,7 @@ from dds.models.dinov2 import DinoDepth
 from dds.models.weights import load_self_describing, read_weights
 from dds.results import RunFolder
 from dds.results.samples import read_rows
+from dds.training import train
 
 
 class Harm:
@@ -200,7 +201,7 @@ FOREIGN = {
     "dds.models.weights.save_file": {"tensors": {}, "filename": "harm"},
     "dds.models.download.cached": {"url": "file:///etc/hostname"},
     "dds.attacks.ArtAttack": {"attack": "antigravity.x"},
-    "dds.cli.train": {"arguments": ["--config=denoiser_scenes"]},
+    "dds.training.train": {"arguments": ["--config=denoiser_scenes"]},
     "dds": {},
     "": {},
 }
