@@ -99,7 +99,8 @@ class DiffusersFolder:
     def _files(self, part: str) -> list[str]:
         """Return the names of a part's files; of a hub model those on the hub, or else in the cache."""
         here = [path.name for path in (self.configs / part).glob("*")]
-        if Path(self.source).is_dir() or any(map(_WEIGHTS.fullmatch, here)):
+        plain = [match for match in map(_WEIGHTS.fullmatch, here) if match and match["variant"] is None]
+        if plain or Path(self.source).is_dir():
             return here
         try:
             paths = map(Path, list_repo_files(self.source))
