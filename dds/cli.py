@@ -1,4 +1,4 @@
-"""The command line behind `evaluate.py`."""
+"""The command line behind `evaluate.py`; of `train.py` see `dds.training`."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Literal
 
+import torch
 from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import Trainer
 from rich.console import Console
@@ -66,6 +67,7 @@ def evaluate(arguments: list[str]) -> None:
         parser = _evaluation_parser()
         config = parser.parse_args(arguments)
         config.experiment = config.experiment or stem(config)
+        torch.manual_seed(config.protocol.seed)  # of weights that are not loaded
         built = parser.instantiate(config)
         if config.plan:
             conditions = built.protocol.plan.conditions

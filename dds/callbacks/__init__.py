@@ -1,4 +1,5 @@
 from dds.callbacks.attack_and_purify import AttackAndPurify
 from dds.callbacks.progress import NetworkProgress
+from dds.callbacks.progress_lines import ProgressLines
 
-__all__ = ["AttackAndPurify", "NetworkProgress"]
+__all__ = ["AttackAndPurify", "NetworkProgress", "ProgressLines"]

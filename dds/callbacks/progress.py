@@ -13,6 +13,9 @@ from dds.callbacks.attack_and_purify import AttackAndPurify
 class NetworkProgress(Callback):
     """A progress bar that counts calls of the networks, so that it moves within a batch.
 
+    How many there will be is planned, and after each batch told from those so far: attacks may call as often
+    as they need. So the bar ends at 100 %.
+
     Args:
         protocol: Whose condition at work is named.
         console: Where the bar is shown; default: the standard output.
@@ -36,9 +39,9 @@ class NetworkProgress(Callback):
             TextColumn("{task.description}", markup=False),
         )
         self._bar = Progress(*columns, console=self._console)
+        self._images = math.inf
         cost = self.protocol.cost
-        batches = len(cast(Any, trainer.test_dataloaders))  # of this process
-        total = batches * (cost.task.forward + cost.purifier.forward)
+        total = _batches(trainer) * (cost.task.forward + cost.purifier.forward)
         self._task = self._bar.add_task("", total=None if self.protocol.is_open else total)
         for network in (pl_module.model, *self.protocol.defences.networks):
             self._hooks.append(cast(nn.Module, network).register_forward_hook(self._advance))
@@ -55,8 +58,22 @@ class NetworkProgress(Callback):
         """Note how many images a batch has."""
         self._images = len(batch["image"])
 
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Expect as many calls of the batches to come as of those so far."""
+        if trainer.is_global_zero:
+            done = self._bar.tasks[0].completed or 1.0  # a network may be called past its hooks
+            self._bar.update(self._task, completed=done, total=done / (batch_idx + 1) * _batches(trainer))
+
     def _advance(self, network: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        advance = len(inputs[0]) / self._images
+        advance = len(inputs[0]) / self._images if inputs else 1.0
         self._bar.update(self._task, advance=advance, description=self.protocol.at_work)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -70,3 +87,8 @@ class NetworkProgress(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the terminal as it was."""
         self.teardown(trainer, pl_module, "test")
+
+
+def _batches(trainer: Trainer) -> int:
+    """Return the number of batches of this process."""
+    return sum(cast(list[int], trainer.num_test_batches))

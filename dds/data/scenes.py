@@ -1,4 +1,5 @@
 from dataclasses import asdict
+from mmap import mmap
 from typing import Any
 
 import torch
@@ -49,10 +50,11 @@ class Scenes(BaseDataModule):
         self.images = {"train": train_images, "val": val_images, "test": test_images}
 
     def load(self, split: Split) -> Dataset[Sample]:
-        """Return a split; training and validation images are rendered now, test images when asked for."""
+        """Return a split, whose images are rendered when asked for; those of a training are kept then."""
         if split == "test":
             return _Lazy(*self._numbers(split), self.size)
-        return RenderedScenes(self.render_all(split))
+        self._check(split)
+        return _Kept(*self._numbers(split), self.size)
 
     def identity(self) -> str:
         """Return what the scenes are rendered from."""
@@ -60,12 +62,15 @@ class Scenes(BaseDataModule):
 
     def render_all(self, split: Split) -> dict[str, Tensor]:
         """Render every image of a split; see `scene_renderer.Rendering` for the keys."""
-        if self.images[split] < 1:
-            raise InputError(f"data.{split}_images={self.images[split]}; expected at least 1.")
+        self._check(split)
         arrangements, views = (torch.split(numbers, _CHUNK) for numbers in self._numbers(split))
         chunks = track(list(zip(arrangements, views, strict=True)), f"Rendering {split} images")
         rendered = [_render(*chunk, self.size) for chunk in chunks]
         return {key: torch.cat([part[key] for part in rendered]) for key in rendered[0]}
+
+    def _check(self, split: Split) -> None:
+        if self.images[split] < 1:
+            raise InputError(f"data.{split}_images={self.images[split]}; expected at least 1.")
 
     def _numbers(self, split: Split) -> tuple[Tensor, Tensor]:
         """Return arrangement and view of each image."""
@@ -115,5 +120,34 @@ class _Lazy(Dataset[Sample]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: list[int]) -> list[Sample]:
-        rendered = _render(self.arrangements[indices], self.views[indices], self.size)
+        rendered = self._render(indices)
         return [_sample(rendered, position) for position in range(len(indices))]
+
+    def _render(self, indices: list[int]) -> dict[str, Tensor]:
+        return _render(self.arrangements[indices], self.views[indices], self.size)
+
+
+class _Kept(_Lazy):
+    """Renders what is asked for the first time, 20 ms an image, and keeps it for the epochs to come.
+
+    Processes forked to read images share what any of them has rendered.
+    """
+
+    def __init__(self, arrangements: Tensor, views: Tensor, size: int) -> None:
+        super().__init__(arrangements, views, size)
+        self._there = _shared(torch.zeros(1, dtype=torch.bool), len(self))
+        self._images = {key: _shared(value, len(self)) for key, value in self._render([0]).items()}
+
+    def __getitems__(self, indices: list[int]) -> list[Sample]:
+        missing = [index for index in indices if not self._there[index]]
+        if missing:
+            for key, value in self._render(missing).items():
+                self._images[key][missing] = value
+            self._there[missing] = True  # once all of it is there: another process may be reading
+        return [_sample(self._images, index) for index in indices]
+
+
+def _shared(example: Tensor, images: int) -> Tensor:
+    """Return room for so many images, in memory that forked processes share and that is taken as it fills."""
+    room = mmap(-1, example[0].nbytes * images)
+    return torch.frombuffer(room, dtype=example.dtype).reshape(images, *example.shape[1:])

@@ -1,15 +1,21 @@
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import list_repo_files, snapshot_download
 from torch import nn
 
 from dds.errors import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
+
+_WEIGHTS = re.compile(
+    r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.(?P<variant>\w+))?(?:-\d+-of-\d+)?\.(?P<suffix>\w+)"
+)
+_HALF = "fp16"
 
 
 @dataclass(frozen=True)
@@ -67,8 +73,43 @@ class DiffusersFolder:
             raise InputError(f"{path} holds a {type(content).__name__}; expected entries. Download it again.")
         return content
 
+    def variant(self, part: str, use_safetensors: bool | None = None) -> str | None:
+        """Return which weights of a network to load where the plain ones are absent, e.g. `fp16`; else None.
+
+        Args:
+            part: The folder that it lies in; empty for a network alone.
+            use_safetensors: As in `read_network`.
+
+        Raises:
+            InputError: If there are several but no plain ones.
+        """
+        suffixes = ("safetensors",) if use_safetensors else ("safetensors", "bin")
+        found = [_WEIGHTS.fullmatch(name) for name in self._files(part)]
+        variants = {match["variant"] for match in found if match and match["suffix"] in suffixes}
+        if not variants or None in variants:
+            return None
+        if len(variants) > 1 and _HALF not in variants:
+            named = ", ".join(sorted(variants))
+            raise InputError(
+                f"{self.source} holds the weights of {part or 'its network'} only as {named}; expected plain "
+                f"ones, {_HALF}, or one of these alone. Remove the others."
+            )
+        return _HALF if _HALF in variants else variants.pop()
+
+    def _files(self, part: str) -> list[str]:
+        """Return the names of a part's files; of a hub model those on the hub, or else in the cache."""
+        here = [path.name for path in (self.configs / part).glob("*")]
+        plain = [match for match in map(_WEIGHTS.fullmatch, here) if match and match["variant"] is None]
+        if plain or Path(self.source).is_dir():
+            return here
+        try:
+            paths = map(Path, list_repo_files(self.source))
+        except Exception:  # from_pretrained will say so
+            return here
+        return [path.name for path in paths if path.parent == Path(part)]
+
     def read_network(self, kind: type[Network], part: str, use_safetensors: bool | None = None) -> Network:
-        """Load a network, float32, with exactly the weights that its configuration asks for.
+        """Load a network with exactly the weights that its configuration asks for, in float32.
 
         Args:
             kind: Its class in diffusers, e.g. `UNet2DModel`.
@@ -78,6 +119,7 @@ class DiffusersFolder:
         Raises:
             InputError: If its files are absent or damaged, or the weights do not fit.
         """
+        variant = self.variant(part, use_safetensors)
         what = f"the network {part} of {self.source}" if part else f"the network of {self.source}"
         try:
             network, report = cast(Any, kind).from_pretrained(
@@ -86,6 +128,7 @@ class DiffusersFolder:
                 torch_dtype=torch.float32,
                 low_cpu_mem_usage=False,
                 use_safetensors=use_safetensors,
+                variant=variant,
                 output_loading_info=True,
             )
         except (OSError, ValueError, RuntimeError) as error:

@@ -40,7 +40,11 @@ def _load(folder: DiffusersFolder) -> tuple[Any, Any]:
         transformers = importlib.import_module("transformers")
         tokenizer = transformers.CLIPTokenizer.from_pretrained(folder.source, subfolder="tokenizer")
         encoder, report = transformers.CLIPTextModel.from_pretrained(
-            folder.source, subfolder="text_encoder", use_safetensors=True, output_loading_info=True
+            folder.source,
+            subfolder="text_encoder",
+            use_safetensors=True,
+            variant=folder.variant("text_encoder", use_safetensors=True),
+            output_loading_info=True,
         )
     except ImportError as error:
         raise InputError(

@@ -4,7 +4,8 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from inspect import isclass, signature
 from pathlib import Path
 from typing import Any, cast
@@ -33,37 +34,78 @@ os.environ.setdefault("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
 
 
 def pretrained(
-    model: nn.Module, weights: str, key: str | None = None, strip: str = "", in_order: bool = False
+    model: nn.Module,
+    weights: str,
+    key: str | None = None,
+    strip: str = "",
+    in_order: bool = False,
+    ignore: str | list[str] | None = None,
 ) -> nn.Module:
     """Load a weights file into any network; for YAML: `class_path: dds.models.pretrained`.
 
     Args:
         model: The network, given by `class_path` and `init_args`.
         weights: A `.safetensors` file or a checkpoint written by `torch.save`.
-        key: The checkpoint's entry that holds the weights, e.g. `state_dict`.
+        key: The checkpoint's entry that holds the weights, e.g. `state_dict`; dots descend, as in
+            `model.state_dict`.
         strip: A prefix to take off every name, e.g. `module.`.
         in_order: The file's entries are those of the network in the same order under other names, as of the
             same architecture in another package; only their number and shapes can be checked.
+        ignore: Entries to leave out, a pattern or several, e.g. `criterion.*`; with or without what `strip`
+            takes off.
 
     Returns:
         The network with its weights.
 
     Raises:
-        InputError: If the file is absent, needs code to be read, or does not fit the network exactly.
+        InputError: If the file is absent, needs code to be read, or does not fit the network exactly, or if
+            there is nothing to ignore by a pattern.
     """
     state = read_weights(weights)
     if key is not None:
-        if key not in state:
-            raise InputError(
-                f"{weights} has no entry {key!r}; it has {', '.join(sorted(state)[:8])}. "
-                "Set key to one of them."
-            )
-        state = _named(state[key], f"{key} of {weights}")
+        state = _descend(state, key, weights)
+    state = _without(state, [ignore] if isinstance(ignore, str) else ignore or [], strip, weights)
     names = list(model.state_dict()) if in_order else [name.removeprefix(strip) for name in state]
     if len(names) != len(state):
         raise InputError(f"{weights} has {len(state)} entries; {type(model).__name__} has {len(names)}.")
     load_strictly(model, dict(zip(names, state.values(), strict=True)), weights)
     return model
+
+
+def _descend(content: Mapping[str, Any], key: str, source: str) -> dict[str, Any]:
+    """Return the entry of that name; where there is none, its dots descend."""
+    if key in content:
+        return _named(content[key], f"{key} of {source}")
+    first, _, rest = key.partition(".")
+    if not rest or first not in content:
+        raise InputError(
+            f"{source} has no entry {key!r}; it has {_some(content)}. Set key to one of them; dots descend."
+        )
+    return _descend(_named(content[first], f"{first} of {source}"), rest, f"{first} of {source}")
+
+
+def _without(state: dict[str, Any], patterns: Sequence[str], strip: str, source: str) -> dict[str, Any]:
+    """Leave out the entries that match a pattern, of which each must match some."""
+    ignored: set[str] = set()
+    for pattern in patterns:
+        matched = {
+            name
+            for name in state
+            if fnmatchcase(name, pattern) or fnmatchcase(name.removeprefix(strip), pattern)
+        }
+        if not matched:
+            raise InputError(
+                f"{source} has no entry like ignore={pattern!r}; it has {_some(state)}. Correct the pattern, "
+                "or leave it out."
+            )
+        ignored |= matched
+    return {name: value for name, value in state.items() if name not in ignored}
+
+
+def _some(names: Iterable[str]) -> str:
+    """Name a few entries, of each part of a network one."""
+    first = {name.split(".")[0]: name for name in sorted(names, reverse=True)}
+    return ", ".join([*sorted(first.values())[:8], *["…"] * (len(first) > 8)])
 
 
 def read_weights(path: str | Path) -> dict[str, Any]:
@@ -123,7 +165,8 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str | P
     except RuntimeError as error:
         raise InputError(
             f"{source} does not fit {type(model).__name__}. {str(error)[:1000]}\n"
-            "Check the network's init_args, and `key` and `strip` for checkpoints that wrap their weights."
+            "Check the network's init_args, and `key`, `strip` and `ignore` for checkpoints that wrap their "
+            "weights or hold more."
         ) from error
 
 

@@ -15,6 +15,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 _stoppable: list[int] = []  # the process that is
+_held: list[bool] = []  # whether the work at hand must not be cut
+_waiting: list[int] = []  # the signal that waits until it is whole
 
 
 class Stopped(BaseException):
@@ -45,7 +47,8 @@ def stoppable() -> Iterator[None]:
     finally:
         for number in _audible():
             signal.signal(number, before[number])
-        _stoppable.clear()
+        for state in (_stoppable, _held, _waiting):
+            state.clear()
 
 
 def listen() -> None:
@@ -59,6 +62,23 @@ def listen() -> None:
             signal.signal(number, _stop)
 
 
+def hold() -> None:
+    """Put a signal off until `release`, as work has begun that must not be cut; a second one ends it."""
+    _held.append(True)
+
+
+def is_asked() -> bool:
+    """Tell whether a signal waits for `release`."""
+    return bool(_waiting)
+
+
+def release() -> None:
+    """End the process now if a signal came since `hold`."""
+    _held.clear()
+    if _waiting:
+        raise Stopped(_waiting.pop())
+
+
 def end_other_processes(trainer: Trainer) -> None:
     """End the processes that Lightning started from this one; they hold nothing that is not written."""
     launcher: Any = trainer.strategy.launcher
@@ -70,6 +90,9 @@ def end_other_processes(trainer: Trainer) -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     if os.getpid() not in _stoppable:  # a copy that reads images and knows what to do
         raise KeyboardInterrupt
+    if _held and not _waiting:
+        _waiting.append(number)
+        return
     raise Stopped(number)
 
 

@@ -1,6 +1,9 @@
+import pytest
 from callbacks.test_attack_and_purify import Arrays, protocol, trainer
 from conftest import TinyClassifier
+from lightning.pytorch import Callback
 
+from dds.attacks import PGD
 from dds.callbacks import NetworkProgress
 from dds.tasks import Classification
 
@@ -13,3 +16,50 @@ def test_the_bar_is_full_at_the_end():
     (task,) = progress._bar.tasks
     assert task.total == 2 * (callback.cost.task.forward + callback.cost.purifier.forward)
     assert task.completed == task.total
+
+
+class Unplanned(PGD):
+    """Calls as often as it needs, of every image another number."""
+
+    task_calls = purifier_calls = None
+
+    def craft(self, task, batch, through, streams):
+        self.steps = 1 + int(batch["index"][0])
+        return super().craft(task, batch, through, streams)
+
+
+class Thrifty(PGD):
+    """Is thought to call more often than it does."""
+
+    def craft(self, task, batch, through, streams):
+        return batch["image"]
+
+
+@pytest.mark.parametrize("attack", [Unplanned(), Thrifty()])
+def test_the_bar_is_full_at_the_end_whatever_was_planned(attack):
+    callback = protocol(attacks={"other": attack})
+    progress, shares = NetworkProgress(callback), []
+
+    class Watch(Callback):
+        def on_test_batch_end(self, *arguments):
+            shares.append(progress._bar.tasks[0].percentage)
+
+    trained = trainer(callback, progress, Watch())
+    for _ in range(2):  # a run may be measured in several pieces
+        trained.test(Classification(TinyClassifier()), Arrays(2, images=5), verbose=False)
+        assert shares == pytest.approx([100 / 3, 200 / 3, 100])
+        shares.clear()
+
+
+class Deaf(TinyClassifier):
+    """Calls no hooks, as what is compiled may."""
+
+    def register_forward_hook(self, hook):
+        return super().register_forward_hook(lambda *arguments: None)
+
+
+def test_the_bar_is_full_where_no_call_is_heard():
+    callback = protocol(noise_levels=[], attacks={}, attacker_sees=[])
+    progress = NetworkProgress(callback)
+    trainer(callback, progress).test(Classification(Deaf()), Arrays(2, images=3), verbose=False)
+    assert progress._bar.tasks[0].percentage == 100

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dds.batch import check_images
-from dds.data import Scenes
+from dds.data import Scenes, scenes
 from dds.data.scene_renderer import SEMANTIC, SOLIDS
 from dds.errors import InputError
 
@@ -70,3 +70,27 @@ def test_bad_settings(options):
 def test_a_split_without_images_is_refused(split):
     with pytest.raises(InputError, match=f"{split}_images=0"):
         Scenes(**{f"{split}_images": 0}).load(split)
+
+
+def test_a_training_renders_each_image_once_and_only_when_it_is_asked_for(monkeypatch):
+    rendered, render = [], scenes.render
+    monkeypatch.setattr(scenes, "render", lambda a, v, s: rendered.extend(a.tolist()) or render(a, v, s))
+    first_batch(Scenes(size=16, batch_size=4, train_images=12_000).train_dataloader())
+    assert len(rendered) <= 5  # with the first, by which room is made
+    rendered.clear()
+    loader = Scenes(size=16, batch_size=4, train_images=8).train_dataloader()
+    epochs = [
+        [one for batch in loader for one in zip(batch["index"], batch["image"], strict=True)] for _ in "123"
+    ]
+    assert len(rendered) <= 9
+    for epoch in epochs:
+        assert sorted(index.item() for index, _ in epoch) == list(range(8))
+        for index, image in epoch:
+            expected = render(index[None], torch.zeros(1, dtype=torch.long), (16, 16)).image[0] / 255
+            assert torch.equal(image, expected)
+
+
+def test_processes_that_read_images_share_what_is_rendered():
+    loader = Scenes(size=16, batch_size=2, train_images=8, num_workers=2).train_dataloader()
+    assert sum(len(batch["image"]) for batch in loader) == 8
+    assert loader.dataset.dataset._there.all()

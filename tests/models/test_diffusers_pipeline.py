@@ -15,6 +15,8 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from dds.errors import InputError
+from dds.models import diffusers_folder
+from dds.models.diffusers_folder import DiffusersFolder
 from dds.models.diffusers_pipeline import is_pipeline, read_pipeline
 from dds.models.zoo import resolve_diffusion
 
@@ -187,3 +189,41 @@ def test_schedulers_without_betas(folder, class_name):
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=f"{class_name} knows no betas"):
         resolve_diffusion(str(folder))
+
+
+@pytest.mark.parametrize("shard", ["10GB", "20KB"])
+def test_folders_that_hold_only_half_weights_run_in_float32(tmp_path, shard):
+    network = tiny_unet()
+    half = DDPMPipeline(tiny_unet().half(), DDIMScheduler(beta_end=0.03))
+    half.save_pretrained(tmp_path, variant="fp16", max_shard_size=shard)
+    assert any("fp16" in path.name for path in (tmp_path / "unet").glob("*.safetensors"))
+    for name in (tmp_path, tmp_path / "unet"):
+        read, _ = read_pipeline(str(name))
+        for key, value in network.state_dict().items():
+            assert torch.equal(read.state_dict()[key], value.half().float())
+
+
+def test_plain_weights_go_before_variants(folder):
+    halved = tiny_unet().half()
+    halved.save_pretrained(folder / "unet", variant="fp16")
+    assert_is_tiny_unet(read_pipeline(str(folder))[0])
+
+
+def test_variants_among_which_nothing_chooses(folder):
+    plain = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    for variant in ("ema", "non_ema"):
+        shutil.copy(plain, plain.with_name(f"diffusion_pytorch_model.{variant}.safetensors"))
+    plain.unlink()
+    with pytest.raises(InputError, match=r"only as ema, non_ema; expected plain ones, fp16, or one"):
+        read_pipeline(str(folder))
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_hub_models_variant_is_found(tmp_path, monkeypatch, cached):
+    model = tmp_path / "models--someone--ddpm" / "snapshots" / ("0" * 40)
+    DDPMPipeline(tiny_unet().half(), DDIMScheduler()).save_pretrained(model, variant="fp16")
+    there = [str(path.relative_to(model)) for path in model.rglob("*.*")]
+    if not cached:
+        (model / "unet" / "diffusion_pytorch_model.fp16.safetensors").unlink()
+    monkeypatch.setattr(diffusers_folder, "list_repo_files", lambda name: there)
+    assert DiffusersFolder("someone/ddpm", model).variant("unet") == "fp16"

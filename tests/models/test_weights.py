@@ -20,6 +20,36 @@ def test_checkpoint_with_key_and_prefix(tmp_path):
     assert torch.equal(target.weight, source.weight)
 
 
+@pytest.mark.parametrize("key", ["model.state_dict", "model.net.ema"])
+def test_dots_of_a_key_descend(tmp_path, key):
+    source, target = nn.Linear(2, 2), nn.Linear(2, 2)
+    names = key.split(".", 1)  # of the second, the rest is the name of an entry
+    torch.save({names[0]: {names[1]: source.state_dict()}, "epoch": 3}, tmp_path / "net.pth")
+    pretrained(target, str(tmp_path / "net.pth"), key=key)
+    assert torch.equal(target.weight, source.weight)
+    with pytest.raises(InputError, match=rf"model of .*net.pth has no entry 'weights'; it has {names[1]}"):
+        pretrained(target, str(tmp_path / "net.pth"), key="model.weights")
+
+
+@pytest.mark.parametrize(
+    "ignore", ["criterion.*", ["module.criterion.weight", "crit*.bias"], ["*criterion*"]]
+)
+def test_entries_that_are_no_part_of_the_network_are_left_out(tmp_path, ignore):
+    source, target = nn.Linear(2, 2), nn.Linear(2, 2)
+    state = {**source.state_dict(), "criterion.weight": torch.ones(3), "criterion.bias": torch.ones(3)}
+    torch.save({f"module.{name}": value for name, value in state.items()}, tmp_path / "net.pth")
+    pretrained(target, str(tmp_path / "net.pth"), strip="module.", ignore=ignore)
+    assert torch.equal(target.bias, source.bias)
+
+
+def test_a_pattern_that_matches_nothing_is_named(tmp_path):
+    state = {f"layer{number}.{name}": torch.ones(1) for number in range(9) for name in ("bias", "weight")}
+    torch.save(state, tmp_path / "net.pth")
+    few = ", ".join(f"layer{number}.bias" for number in range(8))
+    with pytest.raises(InputError, match=rf"no entry like ignore='criterion.\*'; it has {few}, …. Correct"):
+        pretrained(nn.Linear(2, 2), str(tmp_path / "net.pth"), ignore=["layer0.*", "criterion.*"])
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
