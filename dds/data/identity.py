@@ -30,7 +30,7 @@ def digest_of(*datasets: Any) -> str:
     Args:
         *datasets: Data sets with any attributes.
     """
-    facts = [fact for dataset in datasets for fact in _of_dataset(dataset)]
+    facts = [fact for dataset in datasets for fact in _of_dataset(dataset, ())]
     folders = {os.path.dirname(fact) for fact in facts if isinstance(fact, str)}  # noqa: PTH120 (in 50,000)
     root = os.path.commonpath(folders) if folders else ""
     found = hashlib.sha256()
@@ -40,15 +40,23 @@ def digest_of(*datasets: Any) -> str:
     return found.hexdigest()[:_DIGITS]
 
 
-def _of_dataset(dataset: Any) -> Iterator[Fact]:
-    """Find what a data set keeps for each sample: lists and arrays of its own length, and its files."""
+def _of_dataset(dataset: Any, around: tuple[Any, ...]) -> Iterator[Fact]:
+    """Find what a data set keeps for each sample: lists and arrays of its own length, and its files.
+
+    Args:
+        dataset: The data set.
+        around: Those that it is part of; one of them may be known to it.
+    """
+    if any(dataset is one for one in around):
+        return
+    around = (*around, dataset)
     length = len(dataset) if isinstance(dataset, Sized) else -1
     yield f"{length} samples".encode()
     if _is_sequence(dataset):
         yield from _of(dataset)
     for name, kept in sorted(getattr(dataset, "__dict__", {}).items()):
         if isinstance(kept, Dataset) or name == "dataset":
-            yield from _of_dataset(kept)
+            yield from _of_dataset(kept, around)
         elif _is_of_each(kept, length):
             yield from _of(kept)
         elif isinstance(kept, str | Path):
@@ -56,7 +64,7 @@ def _of_dataset(dataset: Any) -> Iterator[Fact]:
         elif isinstance(kept, Mapping) or _is_sequence(kept):
             for part in kept.values() if isinstance(kept, Mapping) else kept:
                 if isinstance(part, Dataset):
-                    yield from _of_dataset(part)
+                    yield from _of_dataset(part, around)
                 elif _is_of_each(part, length):
                     yield from _of(part)
 

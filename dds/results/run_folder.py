@@ -239,6 +239,12 @@ class RunFolder:
             ) from error
         return dict(config)
 
+    def read_digest(self) -> str | None:
+        """Return what tells the run's images from others; None of a version that did not know it."""
+        lines = self.config.read_text().splitlines()
+        found = [line.removeprefix(_DIGEST).strip() for line in lines if line.startswith(_DIGEST)]
+        return found[0] if found else None
+
     def write_text(self, path: Path, text: str) -> None:
         """Write a file so that one of this name is always whole."""
         with whole_file(path) as file:

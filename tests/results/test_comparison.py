@@ -71,6 +71,7 @@ def make_run(
     levels=(50, 145),
     data=(),
     steps=10,
+    digest="ab",
 ):
     """Write a finished run; `data` are settings of its data module that differ."""
     folder = RunFolder(path)
@@ -106,7 +107,7 @@ def make_run(
         },
     }
     weights = {"task": "ab" * 32}
-    head = [f"# weights: task {weights['task']}", f"# data: images {len(images)}"]
+    head = [f"# weights: task {weights['task']}", f"# data: images {len(images)}", f"# data: digest {digest}"]
     folder.write_text(folder.config, "\n".join([*head, yaml.safe_dump(config)]))
     summary = {
         "schema": SCHEMA,
@@ -287,6 +288,7 @@ def test_verdict_knows_which_is_better(tmp_path, task, statistic, verdict):
 UNLIKE = {
     "limit": ({"data": {"limit": 30}}, r"data are not set alike \(data\.limit 60 and 30\)"),
     "root": ({"data": {"root": "/x"}}, r"data are not set alike \(data\.root – and /x\)"),
+    "files": ({"digest": "cd"}, "their data sets hold other files, or in another order"),
     "images": ({"images": range(1, 61)}, r"images are not the same \(60 and 60, 59 in common\)"),
     "task": ({"task": "DepthEstimation"}, r"different tasks \(Classification, DepthEstimation\)"),
 }

@@ -34,6 +34,7 @@ class ComparedRun:
         summary: The content of its `summary.json`; of an interrupted run as far as it got.
         comparison: Its defences, compared.
         config: The content of its `config.yaml`.
+        digest: What tells its images from others, where that is known.
         task: Whose metrics it reports.
         gaps: What was planned and is not there, in words.
         images: Indices of the images of which everything was measured, rising.
@@ -46,7 +47,7 @@ class ComparedRun:
         self.name = name
         self.summary = read_run(folder)
         self.comparison = Comparison(self.summary)
-        self.config = folder.read_config()
+        self.config, self.digest = folder.read_config(), folder.read_digest()
         self.task = _task(folder, self.summary)
         self.gaps = gaps(folder, self.summary)
         self._samples = _whole_images(folder, self.summary)

@@ -93,6 +93,8 @@ def _obstacle(first: ComparedRun, other: ComparedRun) -> str | None:
     if unlike := differing([_data(first), _data(other)]):
         values = (f"{name} {' and '.join(each)}" for name, each in unlike.items())
         return f"their data are not set alike ({'; '.join(values)})"
+    if first.digest and other.digest and first.digest != other.digest:
+        return "their data sets hold other files, or in another order"
     if first.images != other.images:
         common = len(set(first.images) & set(other.images))
         return (
