@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from dds import cli
+from dds.command_line.importing import takes_more
 from dds.command_line.trail import input_error
 from dds.errors import InputError
 
@@ -321,3 +322,50 @@ def test_what_an_own_module_raises_is_one_line_with_the_setting(tmp_path, refuse
     (tmp_path / "own_broken.py").write_text("import nothing_of_this_name")
     (line,) = refused("--config=seg_scenes.yaml", "--task.model.class_path=own_broken.Net")
     assert "own_broken.Net cannot be imported: ModuleNotFoundError: No module named 'nothing_of_this" in line
+
+
+class OpenBase:
+    def __init__(self, **options):
+        self.options = options
+
+
+class OpenConfig(OpenBase):
+    """As the configurations of transformers."""
+
+    def __init__(self, width=3, **options):
+        super().__init__(**options)
+
+
+class ClosedBase:
+    def __init__(self, depth=2):
+        self.depth = depth
+
+
+class Passing(ClosedBase):
+    """As the data modules of dds."""
+
+    def __init__(self, width=3, **options):
+        super().__init__(**options)
+
+
+class Using(ClosedBase):
+    """As the networks of segmentation-models-pytorch: the options go elsewhere than to its base."""
+
+    def __init__(self, width=3, **options):
+        super().__init__()
+        self.inner = OpenBase(**options)
+
+
+@pytest.mark.parametrize(
+    ("built", "names", "is_open"),
+    [
+        (OpenConfig, ["width", "return_dict"], True),
+        (Passing, ["width", "depth"], False),
+        (Using, ["width"], True),
+        (ClosedBase, ["depth"], False),
+        (lambda name, **options: None, ["name"], True),
+        (lambda name: None, ["name"], False),
+    ],
+)
+def test_what_takes_more_than_it_names(built, names, is_open):
+    assert takes_more(built, names) is is_open

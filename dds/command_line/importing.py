@@ -46,9 +46,13 @@ def takes_more(built: Any, names: Iterable[str]) -> bool:
         built: A class or function.
         names: Of the arguments that are known.
     """
-    parameters = signature(built).parameters
-    is_open = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values())
-    return is_open and parameters.keys() >= set(names)
+    inits = [vars(owner)["__init__"] for owner in getattr(built, "__mro__", ()) if "__init__" in vars(owner)]
+    is_open = all(map(_has_kwargs, inits[:-1] or [built]))  # the last is that of object
+    return is_open or (_has_kwargs(built) and signature(built).parameters.keys() >= set(names))
+
+
+def _has_kwargs(built: Any) -> bool:
+    return any(one.kind is Parameter.VAR_KEYWORD for one in signature(built).parameters.values())
 
 
 def why_not_found(name: str, kind: Any, error: BaseException | None = None) -> str:

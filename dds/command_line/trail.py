@@ -80,7 +80,8 @@ def _reachable(error: BaseException | None, seen: set[int]) -> Iterator[BaseExce
     yield error
     frames = tuple(frame for frame, _ in walk_tb(error.__traceback__) if _is(frame))
     group = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    for other in (error.__cause__, *group, *_alternatives(frames), error.__context__):
+    context = None if error.__suppress_context__ else error.__context__
+    for other in (error.__cause__, *group, *_alternatives(frames), context):
         yield from _reachable(other, seen)
 
 
