@@ -1,5 +1,5 @@
 from abc import ABC, abstractmethod
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from functools import cached_property, partial
 from typing import Any, Literal, cast
 
@@ -61,6 +61,9 @@ class BaseDataModule(LightningDataModule, ABC):
         self.num_workers = num_workers
         self.finished: set[int] = set()
         """Indices of test images that need not be measured again."""
+
+    mask_names: Sequence[str] = ()
+    """Names of the classes of masks, by their number; empty where they are not known."""
 
     @property
     def source(self) -> type:

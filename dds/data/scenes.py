@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dds.data.base import BaseDataModule, Sample, Split
-from dds.data.scene_renderer import render
+from dds.data.scene_renderer import SEMANTIC, render
 from dds.errors import InputError
 
 _FIRST = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}  # arrangements of the splits never meet
@@ -30,6 +30,8 @@ class Scenes(BaseDataModule):
         test_images: Number of test images.
         **options: Those of `BaseDataModule`.
     """
+
+    mask_names = SEMANTIC
 
     def __init__(
         self,

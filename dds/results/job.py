@@ -121,6 +121,7 @@ class Job:
             "lower_is_better": task.lower_is_better,
             **self.facts,
             "calls": None if protocol.is_open else asdict(protocol.cost),
+            **({"mask_names": list(self.data.mask_names)} if task.target == "mask" else {}),
             "purification_calls": {str(one): protocol.defences.calls(one) for one in protocol.defences.all},
         }
 

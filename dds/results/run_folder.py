@@ -45,6 +45,7 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.plan = path / "plan.json"
         self.report = path / "report.html"
+        self.classes = path / "class_iou.csv"
         self.examples = path / "examples.npz"
         self._made = False
 
