@@ -28,12 +28,14 @@ from dds.results import (
     notes,
     read_run,
     summary_tables,
-    write_comparison,
     write_report,
 )
 from dds.results.division import matching
 from dds.results.job import Job
 from dds.results.loggers import Loggers, log_to
+from dds.results.report.compared import read_runs
+from dds.results.report.comparison import check_place, write_compared
+from dds.results.report.ranking import rank, rows, to_csv
 from dds.results.stopping import Stopped, stoppable
 from dds.tasks import BaseTask
 from dds.trainer import warn_of_lone_processes
@@ -119,8 +121,20 @@ def _compare(arguments: list[str]) -> None:
         default=Path("comparison.html"),
         help="The page; its figures go to a folder of its name.",
     )
+    parser.add_argument(
+        "--show",
+        type=Literal["page", "json", "csv"],
+        default="page",
+        help="What is printed: where the page is; or the ranking alone, as JSON or CSV.",
+    )
     given = parser.parse_args(arguments)
-    print(f"Comparison: {write_comparison([RunFolder(path) for path in given.runs], given.out)}")
+    check_place(given.out)
+    runs = read_runs([RunFolder(path) for path in given.runs])
+    write_compared(runs, given.out)
+    if given.show == "page":
+        print(f"Comparison: {given.out}")
+    else:
+        print(json.dumps(rows(rank(runs))) if given.show == "json" else to_csv(rank(runs)).strip())
 
 
 def _runs_parser(command: str, description: str) -> ArgumentParser:

@@ -14,6 +14,7 @@ from dds.attacks.predicted_noise import PredictedNoise
 from dds.attacks.purified_distance import PurifiedDistance
 from dds.attacks.seg_pgd import SegPGD
 from dds.attacks.sia import SIA
+from dds.attacks.square import Square
 from dds.attacks.targeted_loss import TargetedLoss
 from dds.attacks.task_score import TaskScore
 from dds.attacks.worst_of import WorstOf
@@ -38,6 +39,7 @@ __all__ = [
     "PredictedNoise",
     "PurifiedDistance",
     "SegPGD",
+    "Square",
     "TargetedLoss",
     "TaskLoss",
     "TaskScore",

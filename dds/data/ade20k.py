@@ -5,6 +5,7 @@ from torch.utils.data import Dataset
 
 from dds.batch import IGNORED
 from dds.data.base import BaseDataModule, Sample, Split
+from dds.data.files import read_lines
 from dds.data.listing import list_files
 from dds.data.mask_pairs import MaskPairs
 
@@ -33,6 +34,13 @@ class Ade20k(BaseDataModule):
     ) -> None:
         super().__init__(**options)
         self.root, self.size = Path(root).expanduser(), size
+
+    @property
+    def mask_names(self) -> list[str]:  # type: ignore[override]
+        """The names of `objectInfo150.txt`, which lies beside the images; of synonyms the first."""
+        path = self.root / "objectInfo150.txt"
+        lines = read_lines(path)[1:] if path.is_file() else []
+        return [line.split("\t")[-1].split(",")[0].strip() for line in lines]
 
     def load(self, split: Split) -> Dataset[Sample]:
         """Open a split; training images are randomly cropped, mirrored and recoloured."""

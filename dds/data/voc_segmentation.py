@@ -21,6 +21,8 @@ class VocSegmentation(BaseDataModule):
         **options: Those of `BaseDataModule`.
     """
 
+    mask_names = ("background", *CLASSES)
+
     def __init__(
         self,
         root: str = "data/VOC2012",

@@ -52,6 +52,7 @@ class RunFolder:
         self.config = path / "config.yaml"
         self.plan = path / "plan.json"
         self.report = path / "report.html"
+        self.classes = path / "class_iou.csv"
         self.examples = path / "examples.npz"
         self._made: list[Path] = []  # what has not been there before, innermost first
         self._mark: Path | None = None  # by which other jobs see that this one is at work

@@ -4,14 +4,14 @@ ART's PGD and MI-FGSM are compared in `test_pgd`, `test_mi_fgsm` and `test_art_a
 AutoAttack in `test_margin`. No library here has SIA: `test_sia` compares its operations with numpy and scipy.
 """
 
+from importlib import import_module
+
 import numpy as np
-import pyautoattack
 import pytest
 import torch
 from conftest import TinyClassifier, art_classifier
-from pyautoattack.autopgd_base import APGDAttack
 
-from dds.attacks import APGD, DLR, MIFGSM, PGD, ArtAttack, AutoAttack, TaskLoss
+from dds.attacks import APGD, DLR, MIFGSM, PGD, ArtAttack, AutoAttack, Margin, Square, TaskLoss, auto_attack
 from dds.attacks.apgd import CHECKPOINTS
 from dds.attacks.one_image import OneImage
 from dds.noise import Streams
@@ -79,6 +79,17 @@ class Noisy(torch.nn.Module):
 @pytest.fixture
 def torchattacks():
     return pytest.importorskip("torchattacks")
+
+
+@pytest.fixture
+def autoattack():
+    """Its authors' code."""
+    return pytest.importorskip("pyautoattack")
+
+
+@pytest.fixture
+def apgd_attack(autoattack):
+    return import_module("pyautoattack.autopgd_base").APGDAttack
 
 
 @pytest.fixture
@@ -221,8 +232,8 @@ def check_paths(ours, theirs, parting):
 
 
 @CASES
-def test_apgd_takes_the_steps_of_autoattack(network, images, labels, norm, eps, loss, objective):
-    theirs = APGDAttack(network, n_iter=100, norm=norm, eps=eps, loss=loss, seed=0, device="cpu")
+def test_apgd_takes_the_steps_of_autoattack(apgd_attack, network, images, labels, norm, eps, loss, objective):
+    theirs = apgd_attack(network, n_iter=100, norm=norm, eps=eps, loss=loss, seed=0, device="cpu")
     theirs.init_hyperparam(images)
     _, _, reached, _ = theirs.attack_single_run(images, labels, x_init=images)
     path, value = network.take_path(), value_of(network, labels, objective)
@@ -245,11 +256,11 @@ def test_apgd_takes_the_steps_of_torchattacks(
     assert value(got, None).tolist() == pytest.approx(reached.tolist(), rel=1e-4)
 
 
-def test_apgd_reaches_what_autoattack_reaches_among_hills(images):
+def test_apgd_reaches_what_autoattack_reaches_among_hills(apgd_attack, images):
     """Where steps fall back, more paths part; what they reach stays as high."""
     network = Watched(Hilly()).requires_grad_(False)
     labels = classes_of(network, images)
-    theirs = APGDAttack(network, n_iter=100, norm="Linf", eps=0.1, loss="ce", seed=0, device="cpu")
+    theirs = apgd_attack(network, n_iter=100, norm="Linf", eps=0.1, loss="ce", seed=0, device="cpu")
     theirs.init_hyperparam(images)
     _, _, reached, _ = theirs.attack_single_run(images, labels, x_init=images)
     path, value = network.take_path(), value_of(network, labels)
@@ -293,13 +304,55 @@ def test_square_equals_art(task, few, norm, order, eps):
     assert torch.allclose(got, torch.from_numpy(np.concatenate(expected)), atol=1e-6)
 
 
-@pytest.mark.parametrize(("norm", "eps"), [("Linf", 0.1), ("L2", 0.7)])
-def test_autoattack_equals_its_authors_code(task, few, norm, eps):
-    expected = []
-    for seed, image, label in alone(task, few):
-        theirs = pyautoattack.AutoAttack(Steep(), eps=eps, norm=norm, seed=seed)
-        theirs.apgd_targeted.n_target_classes = theirs.fab.n_target_classes = 3  # all others
-        expected.append(theirs.run_standard_evaluation(image, label, batch_size=1)[0])
-    got = AutoAttack(eps, norm.lower()).craft(task, few, [bare], Streams(0, ROWS[:3]))
-    assert (task(got).argmax(1) != few["label"]).any()
-    assert torch.allclose(got, torch.cat(expected), atol=1e-6)
+# AutoAttack and Square: ours take other random numbers, and AutoAttack leaves FAB out
+
+
+def margins_of(network, images, labels):
+    with torch.no_grad():
+        logits = network(images)
+    return logits.scatter(1, labels[:, None], -torch.inf).amax(1) - logits.gather(1, labels[:, None])[:, 0]
+
+
+@pytest.fixture
+def ten():
+    """Ten images, and what the network says of them for their classes."""
+    network = Steep().requires_grad_(False)
+    images = torch.rand(10, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    return {"image": images, "label": network(images).argmax(1)}
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("Linf", 0.05), ("L2", 0.3)])
+def test_square_reaches_what_its_authors_code_reaches(autoattack, ten, norm, eps):
+    """It stops at a wrong class, so what is compared is how near to one the images come that withstand."""
+    network, (images, labels) = Steep().requires_grad_(False), ten.values()
+    task = Classification(network)
+    theirs = import_module("pyautoattack.square").SquareAttack(
+        network, norm=norm, eps=eps, n_queries=200, seed=0, device="cpu", resc_schedule=True, verbose=False
+    )
+    theirs.init_hyperparam(images)
+    torch.manual_seed(0)
+    reached = margins_of(network, theirs.attack_single_run(images, labels)[1], labels)
+    attack = Square(eps, 200, norm.lower(), objective=Margin())
+    got = margins_of(network, attack.craft(task, ten, [bare], Streams(0, tuple(range(10)))), labels)
+    before = margins_of(network, images, labels)
+    risen = (got - before).clamp(max=-before), (reached - before).clamp(max=-before)
+    assert risen[0].mean().item() == pytest.approx(risen[1].mean().item(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("version", "norm", "eps"), [("standard", "Linf", 0.02), ("standard", "L2", 0.12), ("rand", "Linf", 0.02)]
+)
+def test_autoattack_breaks_what_its_authors_code_breaks(autoattack, ten, version, norm, eps, monkeypatch):
+    if version == "rand":  # as many draws of nothing random
+        monkeypatch.setattr(auto_attack, "_EOT", 1)
+    network, (images, labels) = Steep().requires_grad_(False), ten.values()
+    theirs = autoattack.AutoAttack(network, eps=eps, norm=norm, seed=0, version=version)
+    theirs.apgd.eot_iter = 1
+    theirs.square.n_queries = 100
+    theirs.apgd_targeted.n_target_classes = theirs.fab.n_target_classes = 3  # all others
+    expected = network(theirs.run_standard_evaluation(images, labels)[0]).argmax(1) == labels
+    monkeypatch.setattr(auto_attack, "_QUERIES", 100)
+    attack = AutoAttack(eps, norm.lower(), version)
+    got = network(attack.craft(Classification(network), ten, [bare], Streams(0, tuple(range(10)))))
+    assert 0 < expected.sum() < 10
+    assert torch.equal(got.argmax(1) == labels, expected)

@@ -13,6 +13,7 @@ from dds.results.report.compared import ComparedRun, read_runs
 from dds.results.report.differences import differing_configs, remarks, warnings
 from dds.results.report.page import inline_svg, templates
 from dds.results.report.paired import pair_up, unpaired
+from dds.results.report.ranking import describe, rank
 from dds.results.report.text import cost, number
 from dds.results.run_folder import RunFolder
 from dds.results.standing import RULE
@@ -35,12 +36,17 @@ def write_comparison(folders: Sequence[RunFolder], path: Path) -> Path:
         InputError: If there are fewer than two runs, or one is there twice or cannot be used; or if the page
             cannot be written.
     """
-    _check_place(path)
+    check_place(path)
     runs = read_runs(folders)
+    write_compared(runs, path)
+    return path
+
+
+def write_compared(runs: Sequence[ComparedRun], path: Path) -> None:
+    """Write the page of runs that are read already; see `write_comparison`."""
     drawn = _draw(runs, path.with_suffix(""))
     with whole_file(path) as file:
         file.write(_render(runs, drawn, path.stem).encode())
-    return path
 
 
 def percent(share: float | None, unit: str = " %") -> str:
@@ -59,7 +65,8 @@ def signed(difference: float | None) -> str:
     return f"+{written}" if difference is not None and difference > 0 else written
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
+    """Raise an InputError if there can be no page of that name."""
     if path.suffix not in (".html", ".htm"):
         raise InputError(f"--out={path}; expected a name that ends in .html.")
     if not path.absolute().parent.is_dir():
@@ -79,14 +86,15 @@ def _draw(runs: Sequence[ComparedRun], folder: Path) -> dict[str, Markup]:
 
 
 def _render(runs: Sequence[ComparedRun], drawn: dict[str, Markup], folder: str) -> str:
-    settings = differing_configs(runs)
+    settings, rankings = differing_configs(runs), rank(runs)
     page = templates().get_template("comparison.html.j2")
     return page.render(
         runs=runs,
         percent=percent,
         points=points,
         signed=signed,
-        rows=[_facts(run) for run in runs],
+        rows=[_facts(run) for ranking in rankings for run in ranking.order],
+        rankings=rankings,
         outcomes=[outcome for run in runs for outcome in _outcomes(run)],
         figures=drawn,
         folder=folder,
@@ -107,22 +115,13 @@ def _facts(run: ComparedRun) -> dict[str, Any]:
     best = next(iter(comparison.ranked(named=False)), None)
     return {
         "run": run,
-        "purifier": _purifier(run),
+        "purifier": describe(run.config["protocol"].get("purifier")),
         "clean": comparison.utility(comparison.undefended.clean),
         "best": best,
         "cost": best and cost(summary, best.clean),
         "kept": best and best.worst and comparison.utility(best.worst),
         "share": best and best.worst and run.kept(best.worst)["value"],
     }
-
-
-def _purifier(run: ComparedRun) -> str:
-    given = run.config["protocol"].get("purifier")
-    if not isinstance(given, dict):
-        return str(given or "none").rsplit(".", 1)[-1]
-    model = (given.get("init_args") or {}).get("model")
-    name = str(given.get("class_path")).rsplit(".", 1)[-1]
-    return f"{name}, {model}" if isinstance(model, str) else name
 
 
 def _outcomes(run: ComparedRun) -> Iterator[tuple[ComparedRun, str, str, Outcome]]:

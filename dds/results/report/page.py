@@ -15,6 +15,7 @@ from dds.results.figures.draw import draw_figures
 from dds.results.figures.style import INK
 from dds.results.layout import Layout, Line, Summary, line_name
 from dds.results.notes import notes
+from dds.results.report.classes import ClassScores, class_scores
 from dds.results.report.failures import Failure, worst_images
 from dds.results.report.pictures import Panel, Picture, Pictures, size
 from dds.results.report.source import examples_file, gaps, read_pictures, read_samples
@@ -29,7 +30,7 @@ _FAILURES = 5
 
 
 def write_report(folder: RunFolder, summary: Summary) -> Path:
-    """Draw the figures of a run and write its report.
+    """Draw the figures of a run and write its report, and for segmentation the scores of each class.
 
     Args:
         folder: The run's folder.
@@ -45,7 +46,10 @@ def write_report(folder: RunFolder, summary: Summary) -> Path:
         folder.figures.mkdir(exist_ok=True)
         figures = draw_figures(summary, examples_file(folder), folder.figures)
     drawn = {path.stem: inline_svg(path.with_suffix(".svg")) for path in figures}
-    folder.write_text(folder.report, _render(folder, summary, drawn))
+    classes = class_scores(read_samples(folder), summary)
+    if classes is not None:
+        folder.write_text(folder.classes, classes.to_csv())
+    folder.write_text(folder.report, _render(folder, summary, drawn, classes))
     return folder.report
 
 
@@ -69,7 +73,9 @@ def inline_svg(path: Path) -> Markup:
     return Markup(svg.replace(INK, "currentColor"))  # matplotlib has escaped the names
 
 
-def _render(folder: RunFolder, summary: Summary, drawn: Mapping[str, Markup]) -> str:
+def _render(
+    folder: RunFolder, summary: Summary, drawn: Mapping[str, Markup], classes: ClassScores | None
+) -> str:
     comparison = Comparison(summary)
     pictures = Pictures(read_pictures(folder), comparison.layout)
     page = templates(line_name=_short_name).get_template("report.html.j2")
@@ -88,6 +94,7 @@ def _render(folder: RunFolder, summary: Summary, drawn: Mapping[str, Markup]) ->
         folder=folder.figures.name,
         panels=list(_panels(pictures, comparison)),
         pictures=pictures,
+        classes=classes,
         failures=_failures(folder, summary, comparison, pictures),
         gaps=gaps(folder, summary),
         notes=notes(summary),

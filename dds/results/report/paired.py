@@ -53,12 +53,12 @@ class Pair:
 
 def pair_up(runs: Sequence[ComparedRun]) -> list[Pair]:
     """Compare the runs that have the same task and images, each with each, or with the first of many."""
-    return [_compare(*pair) for group in _groups(runs) for pair in _pairs(group)]
+    return [_compare(*pair) for group in groups(runs) for pair in _pairs(group)]
 
 
 def unpaired(runs: Sequence[ComparedRun]) -> Iterator[str]:
     """Say in words why runs have no paired difference."""
-    firsts = [group[0] for group in _groups(runs)]
+    firsts = [group[0] for group in groups(runs)]
     if len(tasks := dict.fromkeys(run.task.__name__ for run in firsts)) > 1:
         yield f"Runs of different tasks ({', '.join(tasks)}) have no metric whose difference means anything."
     for first, other in combinations(firsts, 2):
@@ -66,16 +66,16 @@ def unpaired(runs: Sequence[ComparedRun]) -> Iterator[str]:
             yield f"{first.name} and {other.name} are not paired: {_obstacle(first, other)}."
 
 
-def _groups(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
-    """Put the runs together that may be paired."""
-    groups: list[list[ComparedRun]] = []
+def groups(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
+    """Put the runs together that may be paired: those of one task on the same images."""
+    found: list[list[ComparedRun]] = []
     for run in runs:
-        own = next((group for group in groups if _obstacle(group[0], run) is None), None)
+        own = next((group for group in found if _obstacle(group[0], run) is None), None)
         if own is None:
-            groups.append([run])
+            found.append([run])
         else:
             own.append(run)
-    return groups
+    return found
 
 
 def _pairs(group: Sequence[ComparedRun]) -> Iterator[tuple[ComparedRun, ComparedRun]]:
@@ -117,11 +117,12 @@ def _compare(first: ComparedRun, other: ComparedRun) -> Pair:
 def _difference(key: str, first: ComparedRun, other: ComparedRun) -> Difference:
     ends = first.utility(key), other.utility(key)
     difference = interval(ends[1] - ends[0])
-    verdict = _verdict(difference, first.task.lower_is_better)
-    return Difference(key, interval(ends[0]), interval(ends[1]), difference, verdict)
+    found = verdict(difference, first.task.lower_is_better)
+    return Difference(key, interval(ends[0]), interval(ends[1]), difference, found)
 
 
-def _verdict(difference: Estimate, lower_is_better: bool) -> str:
+def verdict(difference: Estimate, lower_is_better: bool) -> str:
+    """Return what is subtracted from is, `better` or `worse`; empty where the interval holds 0."""
     low, high = difference["low"], difference["high"]
     if low is None or high is None or low <= 0 <= high:
         return ""
