@@ -9,7 +9,7 @@ from dds.attacks import APGD, MIFGSM, PGD, SIA, ArtAttack, AutoAttack, WorstOf
 from dds.callbacks import AttackAndPurify
 from dds.errors import InputError
 from dds.purifiers import DiffusionDenoiser
-from dds.tasks import Classification, SemanticSegmentation
+from dds.tasks import Classification, MultiLabelClassification, SemanticSegmentation
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,15 @@ def test_probabilities_in_place_of_logits(task, network, image):
     with pytest.raises(InputError, match="returns probabilities"):
         task.check_output(task(torch.rand(image)))
     task.check_output(task(torch.rand(image)).log())
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs"), [(Classification, 1), (Classification, 4), (MultiLabelClassification, 4)]
+)
+def test_probabilities_of_single_answers(task, outputs):
+    network = nn.Sequential(TinyClassifier(), nn.Linear(4, outputs), nn.Sigmoid())
+    task = task(network)
+    with pytest.raises(InputError, match="as after a sigmoid"):
+        task.check_output(task(torch.rand(2, 3, 8, 8)))
+    network[2] = nn.Identity()
+    task.check_output(task(torch.rand(2, 3, 8, 8)))

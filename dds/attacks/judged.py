@@ -4,8 +4,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from dds.attacks.label_objective import known_pixels
 from dds.attacks.objectives import AttackedTask, Scheduled, Value, at
-from dds.batch import IGNORED, Batch
+from dds.batch import Batch
 from dds.errors import InputError
 from dds.models.features import outputs_of
 from dds.noise import Streams
@@ -70,6 +71,6 @@ def pixels_wrong(task: AttackedTask, output: Tensor, batch: Batch) -> Tensor:
         raise InputError(
             f"best=pixel_accuracy is for segmentation; {type(task).__name__} has none. Set best=score."
         )
-    known = batch["mask"] != IGNORED
+    known = known_pixels(task, batch)
     wrong = (task.decide(output) != batch["mask"]) & known
     return wrong.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)

@@ -91,9 +91,13 @@ def labels_of(task: AttackedTask, batch: Batch, objective: Objective, serves: Se
     if task.target == "label":
         classes = batch["label"][:, None]
         return Labels(classes, torch.ones_like(classes, dtype=torch.bool))
-    mask = batch["mask"].flatten(1)
-    known = mask != getattr(task, "ignore_index", IGNORED)
+    mask, known = batch["mask"].flatten(1), known_pixels(task, batch).flatten(1)
     return Labels(mask.where(known, 0), known)
+
+
+def known_pixels(task: AttackedTask, batch: Batch) -> Tensor:
+    """Return which pixels of a batch's masks are labelled, bool `[B, H, W]`."""
+    return batch["mask"] != getattr(task, "ignore_index", IGNORED)
 
 
 def logits_of(task: AttackedTask, image: Tensor) -> Tensor:

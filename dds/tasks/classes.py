@@ -1,6 +1,6 @@
 """From logits to classes."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dds.batch import NO_CLASS
 from dds.errors import InputError
@@ -17,15 +17,18 @@ def likeliest_class(logits: Tensor) -> Tensor:
     return classes.where(largest.isfinite(), NO_CLASS)
 
 
-def refuse_probabilities(output: Tensor) -> None:
-    """Refuse what is no logits but their softmax, `[B, C, ...]`: attacks find no gradient through it.
+def refuse_probabilities(network: nn.Module, output: Tensor) -> None:
+    """Refuse what is no logits but their softmax or sigmoid, `[B, C, ...]`.
 
     Raises:
-        InputError: If the outputs are at least 0 and those of the classes add up to 1.
+        InputError: If the outputs are at least 0 and those of the classes add up to 1, or if they are in
+            [0, 1] and the network ends in a sigmoid.
     """
-    total = output.sum(1)
-    if output.shape[1] > 1 and output.min() >= 0 and bool((total - 1).abs().max() < _ONE):
+    low, high, total = output.min(), output.max(), output.sum(1)
+    softmax = output.shape[1] > 1 and low >= 0 and bool((total - 1).abs().max() < _ONE)
+    sigmoid = isinstance(list(network.modules())[-1], nn.Sigmoid) and low >= 0 and high <= 1
+    if softmax or sigmoid:
         raise InputError(
-            "the network returns probabilities, which add up to 1, as after a softmax; expected logits, as "
-            "attacks find next to no gradient through a softmax. Leave that layer out, or take its logarithm."
+            f"the network returns probabilities, as after a {'softmax' if softmax else 'sigmoid'}; expected "
+            "logits, as attacks find next to no gradient through such a layer. Leave it out."
         )

@@ -60,7 +60,7 @@ class Classification(BaseTask):
 
     def check_output(self, output: Tensor) -> None:
         """Refuse probabilities in place of logits."""
-        refuse_probabilities(output)
+        refuse_probabilities(self.model, output)
 
     def render(self, decision: Tensor, batch: Batch) -> list[Any]:
         """Return captions: the decided class, marked where it is wrong."""

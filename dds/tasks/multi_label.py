@@ -9,6 +9,7 @@ from dds.batch import Batch
 from dds.errors import InputError
 from dds.metrics.average_precision import average_precision, mean_over_classes
 from dds.tasks.base import BaseTask, Statistics
+from dds.tasks.classes import refuse_probabilities
 
 
 class MultiLabelClassification(BaseTask):
@@ -66,6 +67,10 @@ class MultiLabelClassification(BaseTask):
                 f"the network returns {tuple(output.shape)}; expected logits {expected}, one for each class "
                 "of the data set. Check that network and data set belong together."
             )
+
+    def check_output(self, output: Tensor) -> None:
+        """Refuse probabilities in place of logits."""
+        refuse_probabilities(self.model, output)
 
     def render(self, decision: Tensor, batch: Batch) -> list[Any]:
         """Return captions: the classes that are seen, those that are wrong marked."""

@@ -114,7 +114,7 @@ class SemanticSegmentation(DenseTask):
 
     def check_output(self, output: Tensor) -> None:
         """Refuse probabilities in place of logits."""
-        refuse_probabilities(output)
+        refuse_probabilities(self.model, output)
 
     def render(self, decision: Tensor, batch: Batch) -> list[Any]:
         """Return the classes as colours, `[H, W, 3]` uint8."""
