@@ -152,11 +152,6 @@ class AttackAndPurify(Callback):
                 "the trainer runs tests in inference mode, in which attacks get no gradients; "
                 "expected Trainer(inference_mode=False). Remove trainer.inference_mode from the command."
             )
-        if trainer.precision in ("16-true", "bf16-true"):
-            raise InputError(
-                f"trainer.precision={trainer.precision} computes all in 16 bits, which cannot hold the "
-                "gradients of attacks; expected 32-true, or bf16-mixed, where attacks stay in float32."
-            )
         for name, control in self.controls.items():
             if control.moves_pixels and cast(BaseTask, pl_module).localised:
                 raise InputError(
