@@ -344,7 +344,7 @@ def test_training_is_resumed_and_its_file_is_evaluated(in_folder, recipe, capsys
 
 MISTAKES = {
     "unknown class": (["--task=Segmentation"], ["Segmentation"]),
-    "unknown key": (["--data.colour=3"], ["colour", "not accepted", "--help"]),
+    "unknown key": (["--data.colour=3"], ["data (Scenes) has no colour", "batch_size"]),
     "unknown protocol key": (["--protocol.colour=3"], ["--protocol.colour"]),
     "unknown config": (["--config=nothing.yaml"], ["no config 'nothing.yaml'", "seg_scenes.yaml"]),
     "misspelt config": (["--config=seg_scene.yaml"], ["Did you mean seg_scenes.yaml?"]),

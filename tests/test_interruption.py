@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from test_division import run_job
 
 from dds import cli
@@ -31,8 +32,9 @@ class Prepared:
 
     def parse_args(self, options):
         config = self.config.clone()
-        for name, value in options.items():
-            config[name] = value
+        for option in options:
+            name, _, value = option.removeprefix("--").partition("=")
+            config[name] = yaml.safe_load(value)
         return config
 
 
@@ -85,7 +87,7 @@ def evaluate(folder, options, at, send):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are told to ignore it
     sys.addaudithook(watch)
     cli.BaseTask.forward = with_event(cli.BaseTask.forward, happens)
-    cli.evaluate(options)
+    cli.evaluate([f"--{name}={value}" for name, value in options.items()])
 
 
 def kind_of(path, event, folder):

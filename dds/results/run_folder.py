@@ -141,12 +141,16 @@ class RunFolder:
                 f"{self.path} is not seen by every process; name a folder that all machines share by --runs."
             )
 
-    def discard_if_unused(self) -> None:
-        """Remove the folder, and those made for it, if nothing was measured and no other job is at work."""
+    def leave(self) -> None:
+        """Let other jobs know that this one is no longer at work."""
         if self._mark is not None:
             self._mark.unlink(missing_ok=True)
-        elif not self._made:
+
+    def discard_if_unused(self) -> None:
+        """Remove the folder, and those made for it, if nothing was measured and no other job is at work."""
+        if self._mark is None and not self._made:
             return
+        self.leave()
         if set(self.path.glob("*")) - {self.parts, self.figures, self.config, self.plan}:
             return
         with suppress(OSError):  # one of them is not empty

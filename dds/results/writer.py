@@ -105,6 +105,7 @@ class ResultsWriter(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Wait until all processes have written."""
         trainer.strategy.barrier()
+        self.folder.leave()
 
 
 def _name(rows: pa.Table) -> str:
