@@ -1,5 +1,6 @@
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from copy import copy
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -56,6 +57,12 @@ class AutoAttack(Attack):
         one_of("version", version, *_LEAST_CLASSES)
         self.norm: Literal["linf", "l2"] = norm
         self.version, self.eot = version, _EOT if version == "rand" else 1
+
+    def with_one_draw(self) -> Self:
+        """Return the same with one noise draw for each gradient and for the judge; see `Attack`."""
+        once = copy(self)
+        once.eot = 1
+        return once
 
     def check(self, task: AttackedTask, batch: Batch) -> None:
         """Refuse what is no classification, and too few classes; see `Attack`."""

@@ -51,6 +51,11 @@ class Square(Optimiser):
         self.norm, self.window = norm, window
 
     @property
+    def needs_gradient(self) -> bool:
+        """It asks for values alone."""
+        return False
+
+    @property
     def calls(self) -> Calls:
         """One for the start and one for each step, times draws."""
         return Calls(forward=(self.steps + 1) * self.eot)
