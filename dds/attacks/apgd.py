@@ -31,7 +31,8 @@ class APGD(PGD):
     best point seen (`best`); behind a random purifier, points are compared as drawn.
 
     Unlike AutoAttack's code it does not stop at a wrong class, and it takes the paper at its word: rises must
-    be fewer than rho times the steps, and are counted from the point that the image returned to.
+    be fewer than rho times the steps, and are counted from the point that the image returned to. In all else
+    than the wrong class, `sea` goes by its own code (github.com/nmndeep/Robust-Segmentation); see `Pace`.
 
     Args:
         eps: Budget in [0, 1] pixel units, e.g. `8/255`.
@@ -43,8 +44,8 @@ class APGD(PGD):
         eot: Noise draws that each value and gradient is averaged over; see `PGD`.
         objective: What is maximised; default the task's own loss.
         schedule: `constant` radius, or `sea`: radii of 2, 1.5 and 1 eps for 30, 30 and 40 % of the steps,
-            each from the best point of the one before (Croce et al., arXiv 2306.12941), with the start and
-            the checkpoints of SEA's code; there, the best is by `pixel_accuracy`.
+            each from the best point of the one before (Croce et al., arXiv 2306.12941), there the one of
+            lowest `pixel_accuracy`.
         best: What the answer, and the start of the next stage, is chosen by among the points seen; see `PGD`.
             Steps halve and return by the value, whatever it is.
     """
@@ -116,14 +117,14 @@ class APGD(PGD):
     ) -> Tensor:
         steps = len(values) - 1
         here = before = best = top = look(start, values[0], streams.child("step", 0), self.eot)
-        pace = Pace(best.value, size, self.rho)
+        pace = Pace(best.value, size, self.rho, by_code=self.schedule == "sea")
         checkpoints = self.checkpoints(steps)
         for step in range(1, steps + 1):
             moved = self._move(here, before.image, hold, pace.size, MOMENTUM if step > 1 else 1.0)
             draw = streams.child("step", step)
             before, here = here, look(moved, values[step], draw, self.eot, climb=step < steps)
             best, top = best.replaced(here.value > best.value, here), top.more_harmful(here)
-            pace.count(here.value > before.value)
+            pace.count(here.value)
             if step in checkpoints:
                 here = here.replaced(pace.slow(best.value), best)
         return top.image
@@ -140,22 +141,32 @@ class Pace:
         value: `[B]`, the values at the start.
         size: First step size, in [0, 1] pixel units.
         rho: Share of rising steps, in [0, 1], below which the step is halved.
+        by_code: Go by SEA's code: that share itself is too little, rises are counted from the last step's
+            value also where the image returned to a better one, the first step always rises, and condition 2
+            waits for the second checkpoint.
     """
 
-    def __init__(self, value: Tensor, size: float, rho: float) -> None:
+    def __init__(self, value: Tensor, size: float, rho: float, by_code: bool = False) -> None:
         self.size = torch.full_like(value, size)  # (B,)
-        self._rho, self._steps, self._rises = rho, 0, torch.zeros_like(value)  # since the last checkpoint
-        self._last_size, self._last_best = self.size, value  # at the last checkpoint
+        self._rho, self._by_code = rho, by_code
+        self._steps, self._rises = 0, torch.zeros_like(value)  # since the last checkpoint
+        self._before = torch.full_like(value, -torch.inf) if by_code else value  # what a step rises from
+        self._last_size = torch.zeros_like(value) if by_code else self.size  # at the last checkpoint
+        self._last_best = value  # likewise
 
-    def count(self, rose: Tensor) -> None:
-        """Note which images' values rose in a step, `[B]`."""
-        self._steps, self._rises = self._steps + 1, self._rises + rose
+    def count(self, value: Tensor) -> None:
+        """Note the values `[B]` that a step led to."""
+        self._steps, self._rises = self._steps + 1, self._rises + (value > self._before)
+        self._before = value
 
     def slow(self, best: Tensor) -> Tensor:
         """Halve the steps of images stuck at best values `[B]`, and return which those are, `[B]`."""
-        idle = (self.size == self._last_size) & (best == self._last_best)
-        stuck = (self._rises < self._rho * self._steps) | idle
+        enough = self._rho * self._steps
+        few = self._rises <= enough if self._by_code else self._rises < enough
+        stuck = few | ((self.size == self._last_size) & (best == self._last_best))
         self._last_size, self._last_best = self.size, best
         self.size = torch.where(stuck, self.size / 2, self.size)
         self._steps, self._rises = 0, torch.zeros_like(best)
+        if not self._by_code:
+            self._before = torch.where(stuck, best, self._before)
         return stuck
