@@ -10,7 +10,7 @@ _MARKED = {
     NOT_FINITE: "answers, or images as the task saw them, that were not finite (NaN); they count as wrong",
     NOT_A_FUNCTION: (
         "answers that change with the other images of a batch, or when asked twice (batch statistics or "
-        "dropout at test time?)"
+        "dropout at test time?), over which attacks do not average"
     ),
     DOUBTFUL_GRADIENT: (
         "attacks through something whose gradient differs from what differences of the loss say (no_grad, "
