@@ -1,5 +1,6 @@
 """Settings that cannot be meant: refused, or said in one line of the plan."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
@@ -47,6 +48,13 @@ def test_a_budget_in_l2_may_be_larger_than_one():
 def test_normalisation_of_other_ranges(given):
     with pytest.raises(InputError, match=r"expected values in \[0, 1\]"):
         Classification(TinyClassifier(), **given)
+
+
+@pytest.mark.parametrize("array", [np.array, torch.tensor, tuple])
+def test_normalisation_may_be_an_array(array):
+    task = Classification(TinyClassifier(), mean=array([0.1, 0.2, 0.3]), std=array([0.5]))
+    assert task.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert task.std.flatten().tolist() == [0.5] * 3
 
 
 def test_normalisation_in_grey_levels_is_recognised():

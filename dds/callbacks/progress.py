@@ -1,4 +1,6 @@
 import math
+import time
+from datetime import timedelta
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -9,12 +11,15 @@ from torch.utils.hooks import RemovableHandle
 
 from dds.callbacks.attack_and_purify import AttackAndPurify
 
+_PAUSE = 60.0  # seconds between two lines
+
 
 class NetworkProgress(Callback):
     """A progress bar that counts calls of the networks, so that it moves within a batch.
 
-    How many there will be is planned, and after each batch told from those so far: attacks may call as often
-    as they need. So the bar ends at 100 %.
+    In a file or a pipe, where a bar cannot move, there is a line at most once a minute instead. How many
+    calls there will be is planned, and after each batch told from those so far: attacks may call as often as
+    they need. So the bar ends at 100 %.
 
     Args:
         protocol: Whose condition at work is named.
@@ -45,7 +50,10 @@ class NetworkProgress(Callback):
         self._task = self._bar.add_task("", total=None if self.protocol.is_open else total)
         for network in (pl_module.model, *self.protocol.defences.networks):
             self._hooks.append(cast(nn.Module, network).register_forward_hook(self._advance))
-        self._bar.start()
+        self._planned, self._since = sum(trainer.num_test_batches), time.monotonic()
+        self._said = self._since
+        if self._bar.console.is_terminal:
+            self._bar.start()
 
     def on_test_batch_start(
         self,
@@ -75,18 +83,36 @@ class NetworkProgress(Callback):
     def _advance(self, network: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         advance = len(inputs[0]) / self._images if inputs else 1.0
         self._bar.update(self._task, advance=advance, description=self.protocol.at_work)
+        rehearsed = self._images == math.inf
+        if not (rehearsed or self._bar.console.is_terminal) and time.monotonic() - self._said > _PAUSE:
+            self._say()
+
+    def _say(self) -> None:
+        """Print how far the work is, in images: parts of a batch count as such."""
+        self._said = time.monotonic()
+        seconds, share = self._said - self._since, self._bar.tasks[0].percentage / 100
+        images = self._planned * self._images
+        told = f"{share * images:.1f} of about {images} images measured after {_time(seconds)}"
+        if share:
+            rate, left = share * images / seconds, seconds * (1 - share) / share
+            told += f": {rate:.2g} images a second, {_time(left)} left"
+        self._bar.console.print(f"{told}; at work: {self.protocol.at_work}", markup=False, highlight=False)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the bar away, also after an error."""
         for hook in self._hooks:
             hook.remove()
-        if self._hooks:
+        if self._hooks and self._bar.console.is_terminal:
             self._bar.stop()
         self._hooks.clear()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the terminal as it was."""
         self.teardown(trainer, pl_module, "test")
+
+
+def _time(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 def _batches(trainer: Trainer) -> int:

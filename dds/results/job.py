@@ -136,5 +136,5 @@ class Job:
         self.protocol.plan = Plan.of(dict.fromkeys([self.grid.conditions[0], *piece.conditions]))
         self.data.finished = self.grid.others(piece.images, trainer.world_size)
         if trainer.is_global_zero:
-            counts = f"{len(piece.images)} of {len(self.grid.images)} images"
+            counts = f"Now measuring {len(piece.images)} images, of {len(self.grid.images)} in all."
             self._console.print(self.protocol.describe(), counts)

@@ -18,6 +18,7 @@ from dds.models.features import find_layer, find_pooled_layer, outputs_of, pool,
 from dds.models.normalisation import Channels, own_normalisation
 from dds.models.wrappers import unwrapped
 from dds.models.zoo import resolve
+from dds.numbers import plain
 from dds.tasks.distributed import gather
 from dds.tasks.optimisation import adamw_one_cycle
 
@@ -82,9 +83,10 @@ class BaseTask(LightningModule, ABC):
     ) -> None:
         super().__init__()
         self.model = unwrapped(resolve(model))
-        own = (mean, std) if mean and std else own_normalisation(self.model)
-        for name, value in (("mean", mean or own[0]), ("std", std or own[1])):
-            self.register_buffer(name, _channels(value, name), persistent=False)
+        given: tuple[Channels | None, Channels | None] = plain(mean), plain(std)
+        own = own_normalisation(self.model) if None in given else (0.0, 1.0)
+        for name, said, default in zip(("mean", "std"), given, own, strict=True):
+            self.register_buffer(name, _channels(default if said is None else said, name), persistent=False)
         _check_normalisation(self.mean.flatten().tolist(), self.std.flatten().tolist())
         self.input_size = input_size
         self.lr, self.weight_decay = lr, weight_decay

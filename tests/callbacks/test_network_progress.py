@@ -1,7 +1,11 @@
+import io
+import itertools
+
 import pytest
 from callbacks.test_attack_and_purify import Arrays, protocol, trainer
 from conftest import TinyClassifier
 from lightning.pytorch import Callback
+from rich.console import Console
 
 from dds.attacks import PGD
 from dds.callbacks import NetworkProgress
@@ -63,3 +67,17 @@ def test_the_bar_is_full_where_no_call_is_heard():
     progress = NetworkProgress(callback)
     trainer(callback, progress).test(Classification(Deaf()), Arrays(2, images=3), verbose=False)
     assert progress._bar.tasks[0].percentage == 100
+
+
+def test_a_file_gets_a_line_a_minute(monkeypatch):
+    """The clock goes on by 25 s whenever it is asked."""
+    clock, written = itertools.count(0, 25), io.StringIO()
+    monkeypatch.setattr("dds.callbacks.progress.time.monotonic", lambda: next(clock))
+    callback = protocol()
+    progress = NetworkProgress(callback, Console(file=written, width=200))
+    trainer(callback, progress).test(Classification(TinyClassifier()), Arrays(2, images=4), verbose=False)
+    lines = written.getvalue().splitlines()
+    assert len(lines) > 3
+    done = [float(line.split(" of about 4 images measured after ")[0]) for line in lines]
+    assert done == sorted(done)
+    assert all("images a second" in line and "left; at work: " in line for line in lines)
