@@ -128,7 +128,7 @@ def test_a_training_that_shall_be_silent_shows_no_progress(recipe, capsys):
 
 def test_of_several_processes_the_first_one_speaks(monkeypatch, recipe, capsys):
     """Lightning disables the bars of the others."""
-    monkeypatch.setattr(ProgressLines, "setup", lambda self, trainer, *arguments: self.disable())
+    monkeypatch.setattr(ProgressLines, "setup", lambda self, *arguments, **options: self.disable())
     monkeypatch.setattr(ProgressLines, "get_metrics", None)
     run(recipe)
     assert "Step" not in capsys.readouterr().out
