@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dds.callbacks import ProgressLines
 from dds.tasks import BaseTask
 from dds.training import train
 
@@ -122,6 +123,14 @@ def test_a_training_speaks_from_its_first_step(recipe, capsys):
 
 def test_a_training_that_shall_be_silent_shows_no_progress(recipe, capsys):
     run(recipe, "--trainer.enable_progress_bar=false")
+    assert "Step" not in capsys.readouterr().out
+
+
+def test_of_several_processes_the_first_one_speaks(monkeypatch, recipe, capsys):
+    """Lightning disables the bars of the others."""
+    monkeypatch.setattr(ProgressLines, "setup", lambda self, *arguments, **options: self.disable())
+    monkeypatch.setattr(ProgressLines, "get_metrics", None)
+    run(recipe)
     assert "Step" not in capsys.readouterr().out
 
 

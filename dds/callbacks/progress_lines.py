@@ -16,6 +16,11 @@ class ProgressLines(ProgressBar):
     def __init__(self) -> None:
         super().__init__()
         self._start = self._last = 0.0
+        self._speaks = True
+
+    def disable(self) -> None:
+        """Be silent, as processes other than the first are."""
+        self._speaks = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
@@ -36,7 +41,7 @@ class ProgressLines(ProgressBar):
             self._say(trainer, pl_module)
 
     def _say(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero:
+        if not self._speaks:
             return
         self._last = time.monotonic()
         measured = {**self.get_metrics(trainer, pl_module)}
