@@ -44,8 +44,7 @@ def rehearse(
     Args:
         task: The task, prepared for its tests.
         batch: The first batch.
-        defences: Of which the purifier works at its first level, and each named one; what attackers look
-            through at each level.
+        defences: Of which the purifier works at its first level, and at the last that attackers see.
         attacks: Those to come, by name.
         plan: What is to be computed.
 
@@ -73,8 +72,11 @@ def _keys(defences: list[Defence | None]) -> frozenset[str]:
 
 def _unsteady(task: BaseTask, one: Batch, defences: Defences) -> list[Defence | None]:
     """Find the defences, a purifier at its first level, through which the answer is no function."""
-    first_level = {id(defences.purifier_of(defence)): defence for defence in reversed(defences.all)}
-    return [each for each in (None, *first_level.values()) if not _is_function(task, one, defences, each)]
+    behind = {defence: id(defences.purifier_of(defence)) for defence in defences.all}
+    first = {purifier: defence for defence, purifier in reversed(behind.items())}
+    steady = {purifier: _is_function(task, one, defences, defence) for purifier, defence in first.items()}
+    found: list[Defence | None] = [defence for defence, purifier in behind.items() if not steady[purifier]]
+    return found if _is_function(task, one, defences, None) else [None, *found]
 
 
 def _is_function(task: BaseTask, one: Batch, defences: Defences, defence: Defence | None) -> bool:
@@ -98,19 +100,18 @@ def _answer(task: BaseTask, batch: Batch, defences: Defences, defence: Defence |
 def _doubtful(
     task: BaseTask, one: Batch, defences: Defences, attacks: Mapping[str, Attack], plan: Plan
 ) -> list[Defence | None]:
-    """Find what attackers look through whose gradient is not the derivative."""
+    """Find what attackers look through whose gradient is not the derivative: a purifier at its last level."""
     crafts = [craft for craft in plan.crafts if craft.attack in attacks]
     climbed = [craft for craft in crafts if attacks[craft.attack].needs_gradient]
     seen = list(dict.fromkeys(defence for craft in climbed for defence in craft.through or (None,)))
-    last_level = {id(defences.purifier_of(defence)): defence for defence in seen if defence}
-    wrong = [each for each in last_level.values() if not _purifies_truly(one["image"], defences, each)]
-    alike = {id(defences.purifier_of(defence)) for defence in wrong}
-    return [
-        defence
-        for defence in seen
-        if (defence and id(defences.purifier_of(defence)) in alike)
-        or not _loses_truly(task, one, defences, defence)
-    ]
+    behind = {defence: id(defence and defences.purifier_of(defence)) for defence in seen}
+    last = {purifier: defence for defence, purifier in behind.items()}
+    true = {
+        purifier: (defence is None or _purifies_truly(one["image"], defences, defence))
+        and _loses_truly(task, one, defences, defence)
+        for purifier, defence in last.items()
+    }
+    return [defence for defence in seen if not true[behind[defence]]]
 
 
 def _purifies_truly(image: Tensor, defences: Defences, defence: Defence) -> bool:
@@ -121,7 +122,7 @@ def _purifies_truly(image: Tensor, defences: Defences, defence: Defence) -> bool
         return (defences.purify(defence, image, _STREAMS) * weights).flatten(1).sum(1)
 
     purifier = type(defences.purifier_of(defence)).__name__
-    return _is_derivative(project, image, purifier, random=6) or not defence.differentiable
+    return _is_derivative(project, image, purifier, random=4) or not defence.differentiable
 
 
 def _loses_truly(task: BaseTask, one: Batch, defences: Defences, defence: Defence | None) -> bool:

@@ -31,11 +31,10 @@ class NoisyDenoiser(TinyNoiseNetwork):
         return super().forward(F.dropout(noisy, 0.5, training=True), t)
 
 
-def protocol(network=None, attack=None, **options):
+def protocol(network=None, attack=None, levels=(145,), **options):
     attacks = {"pgd": attack or PGD(steps=1)}
-    return AttackAndPurify(
-        DiffusionDenoiser(network or TinyNoiseNetwork()), [145], attacks=attacks, draws=1, **options
-    )
+    purifier = DiffusionDenoiser(network or TinyNoiseNetwork())
+    return AttackAndPurify(purifier, levels, attacks=attacks, draws=1, **options)
 
 
 def marked(table, mark):
@@ -60,13 +59,13 @@ def test_a_task_network_that_is_no_function_of_the_image_is_marked_everywhere(ne
 
 
 def test_a_denoiser_that_is_none_is_marked_behind_it_alone():
-    table = run(protocol(NoisyDenoiser()), Arrays())
-    assert marked(table, "not_a_function") == {key for key, _, _ in table if key.endswith("/t145")}
+    table = run(protocol(NoisyDenoiser(), levels=[50, 145]), Arrays())
+    assert marked(table, "not_a_function") == {key for key, _, _ in table if not key.endswith("/t0")}
 
 
 def test_attacks_through_a_denoiser_without_its_gradient_are_marked():
-    table = run(protocol(NoGradient(TinyNoiseNetwork())), Arrays())
-    assert marked(table, "doubtful_gradient") == {"pgd/same/t145"}
+    table = run(protocol(NoGradient(TinyNoiseNetwork()), levels=[10, 145]), Arrays())
+    assert marked(table, "doubtful_gradient") == {"pgd/same/t10", "pgd/same/t145"}
 
 
 def test_also_inside_a_chain():

@@ -330,7 +330,7 @@ def test_names_the_price_where_it_was_recorded():
     assert "5 times: ddim." in price
     assert "jpeg" not in price
     assert "purifier 40 times forward and 20 times backward for each image" in price
-    assert "90 s, 10 s an image" in price
+    assert "90 s of all processes together, 10 s an image" in price
 
 
 def test_without_attacks_the_clean_utility_is_all_there_is():
