@@ -9,6 +9,7 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork
 from torch import nn
 
+from benchmarks import startup
 from benchmarks.linear import fit
 from benchmarks.long_run import slope
 from benchmarks.paired import Spread, interleave, ratio
@@ -113,3 +114,15 @@ def test_settings_change_time_and_results(rows):
     table = rows("settings", "--batch=2")
     assert [line[1] for line in table[:3]] == ["setting", "bf16", "bf16"]
     assert [line[0] for line in table[3:]] == ["condition", "clean/-/t0", "clean/-/t50", "clean/-/t145"]
+
+
+def test_starts_are_measured_in_processes_of_their_own(capsys, monkeypatch):
+    works = {startup.BASE: ["-c", "sum(range(10**7))"], "nothing": ["-c", ""]}
+    monkeypatch.setattr(startup, "STARTS", works)
+    startup.main(["--rounds=1"])
+    *_, line = capsys.readouterr().out.splitlines()
+    assert line.startswith("| nothing |")
+    assert float(line.split()[3]) < 1
+    monkeypatch.setattr(startup, "STARTS", {startup.BASE: ["-c", "0 / 0"]})
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        startup.main(["--rounds=1"])

@@ -62,10 +62,11 @@ from dds.purifiers import (
     ResizeOnly,
     Transformation,
 )
-from dds.results import ResultsWriter, RunFolder, log_to_wandb, summary_tables
+from dds.results import ResultsWriter, RunFolder, summary_tables
 from dds.results.figures import utility_curve
 from dds.results.grid import Grid
 from dds.results.summary import summarise
+from dds.results.wandb_log import log_to_wandb
 from dds.tasks import Classification, DepthEstimation, ImageRetrieval, SemanticSegmentation
 
 

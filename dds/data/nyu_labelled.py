@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from scipy.io import loadmat
 from torch import Tensor
 
 from dds.data.depth_images import DepthImages
@@ -76,6 +75,8 @@ def _open(path: Path) -> Any:
 
 def _numbers(path: Path, part: str) -> list[int]:
     """Return the images of a part, counted from 0; MATLAB counts from 1."""
+    from scipy.io import loadmat  # takes a second to import
+
     if not path.is_file():
         raise InputError(f"{path} does not exist. {_REMEDY}")
     try:

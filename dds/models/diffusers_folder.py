@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from huggingface_hub import list_repo_files, snapshot_download
 from torch import nn
 
 from dds.errors import InputError
@@ -40,6 +39,8 @@ class DiffusersFolder:
         path = Path(name).expanduser()
         if path.is_dir():
             return cls(str(path), path)
+        from huggingface_hub import snapshot_download  # takes a second to import
+
         try:
             return cls(name, Path(snapshot_download(name, allow_patterns="*.json")))
         except (OSError, ValueError) as error:  # what the hub's errors have in common
@@ -102,6 +103,8 @@ class DiffusersFolder:
         plain = [match for match in map(_WEIGHTS.fullmatch, here) if match and match["variant"] is None]
         if plain or Path(self.source).is_dir():
             return here
+        from huggingface_hub import list_repo_files  # likewise
+
         try:
             paths = map(Path, list_repo_files(self.source))
         except Exception:  # from_pretrained will say so

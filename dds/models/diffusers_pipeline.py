@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from diffusers import UNet2DModel
+from torch import nn
 
 from dds.errors import InputError
 from dds.models.diffusers_folder import DiffusersFolder
@@ -21,7 +21,7 @@ def is_pipeline(name: str) -> bool:
     return _HUB_NAME.fullmatch(name) is not None and path.suffix not in _WEIGHTS
 
 
-def read_pipeline(name: str) -> tuple[UNet2DModel, dict[str, Any] | None]:
+def read_pipeline(name: str) -> tuple[nn.Module, dict[str, Any] | None]:
     """Load an unconditional pixel-space pipeline (DDPM, DDIM, ...) or a bare `UNet2DModel`.
 
     Args:
@@ -35,6 +35,8 @@ def read_pipeline(name: str) -> tuple[UNet2DModel, dict[str, Any] | None]:
     Raises:
         InputError: If there is no such model, it is of another kind, or its weights do not fit.
     """
+    from diffusers import UNet2DModel  # takes seconds to import
+
     folder = DiffusersFolder.find(name)
     index = folder.read_json("model_index.json") or {}
     part = "unet" if folder.has("unet") else ""

@@ -1,17 +1,18 @@
 """What the DINOv2 networks share (Oquab et al., TMLR 2024): backbone, head, and images of any size."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
 from dds.errors import InputError
 from dds.models.dinov2_heads import HeadFormat
 from dds.models.weights import load_strictly, read_weights
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import VisionTransformer
 
 PATCH = 14
 """Pixels a side of the part of the image that one token stands for."""
@@ -19,7 +20,7 @@ PATCH = 14
 NAMES = {"s": "vit_small", "b": "vit_base", "l": "vit_large", "g": "vit_giant"}
 
 
-def load_backbone(size: str, weights: str | None = None, pretrained: bool = True) -> VisionTransformer:
+def load_backbone(size: str, weights: str | None = None, pretrained: bool = True) -> "VisionTransformer":
     """Build a DINOv2 backbone for images of any size that `PATCH` divides.
 
     Args:
@@ -30,6 +31,9 @@ def load_backbone(size: str, weights: str | None = None, pretrained: bool = True
     Raises:
         InputError: If the size is unknown, or the weights cannot be had or do not fit.
     """
+    import timm  # takes seconds to import
+    from timm.models.vision_transformer import checkpoint_filter_fn
+
     if size not in NAMES:
         raise InputError(f"DINOv2 has no size {size!r}; expected one of {', '.join(NAMES)}.")
     name = f"{NAMES[size]}_patch14_dinov2.lvd142m"
@@ -87,7 +91,7 @@ class DinoNetwork(nn.Module, ABC):
         self._add_head(layers, len(state[self.format.weight]) if outputs is None else outputs)
         load_strictly(self.head, state, head)
 
-    backbone: VisionTransformer
+    backbone: "VisionTransformer"
     head: nn.Module
     layers: list[int]
     """The layers of the backbone that the head reads, in this order."""

@@ -2,7 +2,6 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
-from segmentation_models_pytorch.encoders import get_preprocessing_params
 from torch import nn
 
 from dds.errors import InputError
@@ -42,5 +41,7 @@ def _said(model: nn.Module) -> tuple[Channels, Channels] | None:
     known: dict[str, Any] = getattr(model, "pretrained_cfg", None) or {}
     config = getattr(model, "config", None)
     if isinstance(config, dict) and config.get("encoder_weights"):
+        from segmentation_models_pytorch.encoders import get_preprocessing_params  # takes seconds to import
+
         known = get_preprocessing_params(config["encoder_name"], config["encoder_weights"])
     return (known["mean"], known["std"]) if "mean" in known and "std" in known else None

@@ -1,14 +1,16 @@
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
-from diffusers import DDPMScheduler
 from torch import Tensor
 
 from dds.errors import InputError
 from dds.models.denoiser import PredictionType
 from dds.numbers import real
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,10 @@ class NoiseSchedule:
         return self.at(given)
 
 
-def _scheduler(config: dict[str, Any]) -> DDPMScheduler:
-    _check_config(config)
+def _scheduler(config: dict[str, Any]) -> "DDPMScheduler":
+    from diffusers import DDPMScheduler  # takes seconds to import
+
+    _check_config(config, set(DDPMScheduler().config))
     try:
         scheduler = DDPMScheduler.from_config(config)
     except (NotImplementedError, TypeError, ValueError) as error:
@@ -117,7 +121,7 @@ def _scheduler(config: dict[str, Any]) -> DDPMScheduler:
     return scheduler
 
 
-def _check_config(config: dict[str, Any]) -> None:
+def _check_config(config: dict[str, Any], known: set[str]) -> None:
     """Refuse what diffusers would pass over in silence: misspelt names, schedulers of other processes."""
     saved_by = config.get("_class_name")
     if saved_by and "beta_schedule" not in config:
@@ -125,7 +129,7 @@ def _check_config(config: dict[str, Any]) -> None:
             f"a {saved_by} knows no betas; expected a scheduler such as DDPM, DDIM, PNDM, DPM-Solver, Euler. "
             "Use another network, or give scheduler if you know the betas that it was trained with."
         )
-    strange = set() if saved_by else set(config) - set(DDPMScheduler().config)
+    strange = set() if saved_by else set(config) - known
     if strange:
         raise InputError(
             f"scheduler has no argument {', '.join(sorted(strange))}; expected those of diffusers' "

@@ -1,6 +1,5 @@
 from collections import OrderedDict
 
-import timm
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -11,6 +10,8 @@ class _PyramidBackbone(nn.Module):
     """Feature maps of a timm network, mixed by a feature pyramid (Lin et al., CVPR 2017)."""
 
     def __init__(self, name: str, stages: tuple[int, ...], channels: int, widths: list[int] | None) -> None:
+        import timm  # takes seconds to import
+
         super().__init__()
         options = {"channels": widths} if widths else {}
         self.body = timm.create_model(name, features_only=True, out_indices=stages, **options)

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from dds.models.denoiser import diffuse, predict
-from dds.models.latent_pipeline import read_latent_pipeline
 from dds.models.padding import pad_to_multiple
 from dds.models.schedule import NoiseLevel, NoiseSchedule
 from dds.models.size_multiple import size_multiple
@@ -35,6 +34,8 @@ class LatentDenoiser(Purifier):
     """
 
     def __init__(self, model: str, clamp: bool = True) -> None:
+        from dds.models.latent_pipeline import read_latent_pipeline  # diffusers takes seconds to import
+
         super().__init__()
         pipeline = read_latent_pipeline(model)
         self.schedule = NoiseSchedule.from_config(pipeline.scheduler)

@@ -4,7 +4,6 @@ from dds.results.results import Results
 from dds.results.run_folder import RunFolder
 from dds.results.sanity import findings
 from dds.results.table import summary_tables
-from dds.results.wandb_log import log_to_wandb
 from dds.results.writer import ResultsWriter
 
 __all__ = [
@@ -12,7 +11,6 @@ __all__ = [
     "ResultsWriter",
     "RunFolder",
     "findings",
-    "log_to_wandb",
     "notes",
     "read_run",
     "summary_tables",

@@ -13,7 +13,6 @@ from dds.results.dashboard import Numbers, beside_curves, curves, flat, headline
 from dds.results.layout import Summary
 from dds.results.run_folder import RunFolder
 from dds.results.standing import Comparison
-from dds.results.wandb_log import fill_run, log_to_wandb
 
 Loggers = bool | Logger | list[Logger]
 """True: W&B; false: none; or loggers by their `class_path`, as for Lightning's trainer."""
@@ -47,10 +46,17 @@ def _chosen(
     loggers: Loggers, folder: RunFolder, summary: Summary, project: str
 ) -> Iterator[tuple[str, Callable[[], str]]]:
     if loggers is True:
-        yield "W&B", partial(log_to_wandb, folder, summary, project)
+        yield "W&B", partial(_send, folder, summary, project)
     elif loggers:
         for logger in loggers if isinstance(loggers, list) else [loggers]:
             yield type(logger).__name__, partial(_log, logger, folder, summary)
+
+
+def _send(folder: RunFolder, summary: Summary, project: str) -> str:
+    """Send to W&B; see `log_to_wandb`."""
+    from dds.results.wandb_log import log_to_wandb  # W&B takes seconds to import
+
+    return log_to_wandb(folder, summary, project)
 
 
 def _log(logger: Logger, folder: RunFolder, summary: Summary) -> str:
@@ -65,6 +71,8 @@ def _log(logger: Logger, folder: RunFolder, summary: Summary) -> str:
 
 def _fill(run: Any, folder: RunFolder, summary: Summary) -> str:
     """Fill a W&B run that the user has configured."""
+    from dds.results.wandb_log import fill_run  # likewise
+
     try:
         run.config.update(settings(folder, summary))
         fill_run(run, folder, summary)

@@ -1,12 +1,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from dds.results.report import read_run, read_samples
 from dds.results.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,17 @@ class Results:
         return cls(Path(folder), read_run(RunFolder(Path(folder))))
 
     @property
-    def table(self) -> pd.DataFrame:
+    def table(self) -> "pd.DataFrame":
         """A row for each condition, by its key: what it is, every metric and its 95 % interval.
 
         The ends of `<metric>` are `<metric>_low` and `<metric>_high`.
         """
+        import pandas as pd  # takes seconds to import
+
         return pd.DataFrame([_row(entry) for entry in self.summary["conditions"]]).set_index("key")
 
     @property
-    def samples(self) -> pd.DataFrame:
+    def samples(self) -> "pd.DataFrame":
         """A row for each image x condition x draw."""
         rows: pd.DataFrame = read_samples(RunFolder(self.folder)).drop_columns("part").to_pandas()
         return rows

@@ -20,14 +20,10 @@ COMBINED = -1
 
 _SECONDS = b"seconds"
 
-_NO_ROWS = pa.table(
-    {
-        "index": pa.array([], pa.int64()),
-        "condition": pa.array([], pa.string()),
-        "draw": pa.array([], pa.int32()),
-        "part": pa.array([], pa.string()),
-    }
+_COLUMNS = pa.schema(  # no empty table: making one imports pandas, which takes a second
+    {"index": pa.int64(), "condition": pa.string(), "draw": pa.int32(), "part": pa.string()}
 )
+"""What rows have beside statistics."""
 
 
 def records_to_table(records: Sequence[Record], index: Tensor) -> pa.Table:
@@ -83,8 +79,8 @@ def read_rows(paths: Iterable[Path]) -> pa.Table:
         for path in paths
         if (table := _whole(_read, path)) is not None
     ]
-    rows = pa.concat_tables([_NO_ROWS, *tables], promote_options="default")
-    return rows.set_column(2, _NO_ROWS.schema.field("draw"), rows["draw"].fill_null(COMBINED))
+    rows = pa.concat_tables([_COLUMNS.empty_table(), *tables], promote_options="default")
+    return rows.set_column(2, _COLUMNS.field("draw"), rows["draw"].fill_null(COMBINED))
 
 
 def _read(path: Path) -> pa.Table:
@@ -115,7 +111,7 @@ def merge_rows(rows: pa.Table, conditions: Sequence[str]) -> tuple[pa.Table, pa.
     rank = pc.index_in(rows["condition"], value_set=pa.array(conditions, pa.string()))
     keys = [("rank", "ascending"), ("index", "ascending"), ("draw", "ascending")]
     rows = rows.append_column("rank", rank).sort_by(keys)
-    statistics = sorted(set(rows.column_names) - {*_NO_ROWS.column_names, "rank"})
+    statistics = sorted(set(rows.column_names) - {*_COLUMNS.names, "rank"})
     rows = rows.select(["index", "condition", "draw", *statistics])
     combined = pc.equal(rows["draw"], COMBINED)
     samples, votes = rows.filter(pc.invert(combined)), rows.filter(combined)

@@ -15,7 +15,6 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from dds.errors import InputError
-from dds.models import diffusers_folder
 from dds.models.diffusers_folder import DiffusersFolder
 from dds.models.diffusers_pipeline import is_pipeline, read_pipeline
 from dds.models.zoo import resolve_diffusion
@@ -225,5 +224,5 @@ def test_a_hub_models_variant_is_found(tmp_path, monkeypatch, cached):
     there = [str(path.relative_to(model)) for path in model.rglob("*.*")]
     if not cached:
         (model / "unet" / "diffusion_pytorch_model.fp16.safetensors").unlink()
-    monkeypatch.setattr(diffusers_folder, "list_repo_files", lambda name: there)
+    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda name: there)
     assert DiffusersFolder("someone/ddpm", model).variant("unet") == "fp16"

@@ -2,7 +2,6 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 
-from dds.models import normalisation
 from dds.models.normalisation import own_normalisation
 from dds.models.weights import load_self_describing, save_self_describing
 
@@ -25,7 +24,7 @@ def test_segmentation_models_follow_the_weights_of_their_encoder(monkeypatch):
         asked.append(names)
         return {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "input_range": [0, 1]}
 
-    monkeypatch.setattr(normalisation, "get_preprocessing_params", parameters)
+    monkeypatch.setattr("segmentation_models_pytorch.encoders.get_preprocessing_params", parameters)
     network = smp.Unet("resnet18", encoder_weights=None)
     network.config["encoder_weights"] = "imagenet"
     assert own_normalisation(network) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])

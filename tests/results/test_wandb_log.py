@@ -12,8 +12,9 @@ from PIL import Image
 from wandb.proto import wandb_internal_pb2
 
 import dds.results.wandb_log
-from dds.results import RunFolder, log_to_wandb
+from dds.results import RunFolder
 from dds.results.examples import write_examples
+from dds.results.wandb_log import log_to_wandb
 
 ATTACK = "pgd eps=8"
 PLACES = {"t0": (None, None), "t50": (50, 0.088), "t145": (145, 0.252), "jpeg": (None, None)}

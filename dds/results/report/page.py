@@ -4,9 +4,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import dds.tasks
@@ -24,6 +23,9 @@ from dds.results.run_folder import RunFolder
 from dds.results.sanity import findings
 from dds.results.standing import RULE, Comparison
 from dds.results.whole_file import writing
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _PICTURES = 3_000_000  # characters; a page of 5 MB still goes by mail
 _FAILURES = 5
@@ -53,8 +55,10 @@ def write_report(folder: RunFolder, summary: Summary) -> Path:
     return folder.report
 
 
-def templates(**filters: Callable[..., str]) -> Environment:
+def templates(**filters: Callable[..., str]) -> "Environment":
     """Return what turns templates into pages, with filters of its own."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # takes a while to import
+
     pages = Environment(
         loader=PackageLoader("dds.results.report"),
         autoescape=True,
