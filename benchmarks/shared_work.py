@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     made.add_argument("--size", type=int, default=32, help="side of the images in pixels")
     made.add_argument("--task", choices=list(TASKS), default="classification", help="task and network")
-    made.add_argument("--batch", type=int, default=4, help="images, one batch; at least 2")
+    made.add_argument("--batch", type=int, default=4, help="images, one batch; at least 3")
     made.add_argument("--steps", type=int, default=5, help="steps of each attack")
     made.add_argument("--draws", type=int, default=1, help="noise draws of each purified view")
     made.add_argument("--view", type=int, default=145, help="the level that the third attacker sees")

@@ -119,8 +119,8 @@ def replay(calls: Sequence[Call]) -> None:
 
 
 def without_rehearsal(calls: Sequence[Call]) -> list[Call]:
-    """Leave out the calls with one image that precede an evaluation of larger batches."""
-    return [call for call in calls if len(call.inputs[0]) > 1]
+    """Leave out the calls with one image or two that precede an evaluation of larger batches."""
+    return [call for call in calls if len(call.inputs[0]) > 2]
 
 
 def count(calls: Sequence[Call], images: int) -> tuple[float, float]:

@@ -69,7 +69,7 @@ def evaluate(arguments: list[str]) -> None:
         parser = _evaluation_parser()
         config = parser.parse_args(arguments)
         config.experiment = config.experiment or stem(config)
-        torch.manual_seed(config.protocol.seed)  # of weights that are not loaded
+        torch.manual_seed(getattr(config.protocol, "seed", 0))  # of weights that are not loaded
         built = parser.instantiate(config)
         if config.plan:
             conditions = built.protocol.plan.conditions

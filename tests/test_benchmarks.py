@@ -66,7 +66,7 @@ def test_replay_makes_the_recorded_calls(images):
 
 
 def test_harness_counts_what_the_networks_are_asked(rows):
-    table = rows("harness", "--batch=2", "--batches=1", "--steps=3")[1:]
+    table = rows("harness", "--batch=3", "--batches=1", "--steps=3")[1:]
     # looks: clean, purified; clean, attacked; clean, attacked, purified, both; purified ones ask two networks
     assert [line[2] for line in table] == ["3 + 0", "5 + 3", "15 + 9"]
 
@@ -74,7 +74,7 @@ def test_harness_counts_what_the_networks_are_asked(rows):
 def test_attacks_agree_with_other_libraries(rows, monkeypatch):
     pytest.importorskip("torchattacks")
     monkeypatch.setitem(sys.modules, "foolbox", None)  # as if not installed
-    table = {tuple(line[:2]): line for line in rows("attacks", "--batch=2", "--steps=2")[1:]}
+    table = {tuple(line[:2]): line for line in rows("attacks", "--batch=3", "--steps=2")[1:]}
     assert table["PGD", "dds"][4] == "2 + 2"
     losses = {table["MI-FGSM", library][5] for library in ("dds", "torchattacks", "art")}
     assert len(losses) == 1
@@ -82,7 +82,7 @@ def test_attacks_agree_with_other_libraries(rows, monkeypatch):
 
 
 def test_shared_work_against_a_count_by_hand(rows):
-    table = rows("shared_work", "--batch=2", "--steps=1")[1:]
+    table = rows("shared_work", "--batch=3", "--steps=1")[1:]
     # alone: 6 clean cells and 3 x 3 x 6 attacked, each a step and a look; together: 6 crafts an attack
     # (bare, five levels) and 16 looks (6 of the bare one, 5 of their own, 5 more at the third view's)
     assert [line[1] for line in table[:4]] == [str(6 + 54 * 2), "54", str(5 + 3 * (5 + 6 + 15)), "33"]
@@ -111,7 +111,7 @@ def test_growth_is_that_of_100_batches(rows):
 
 
 def test_settings_change_time_and_results(rows):
-    table = rows("settings", "--batch=2")
+    table = rows("settings", "--batch=3")
     assert [line[1] for line in table[:3]] == ["setting", "bf16", "bf16"]
     assert [line[0] for line in table[3:]] == ["condition", "clean/-/t0", "clean/-/t50", "clean/-/t145"]
 

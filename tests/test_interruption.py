@@ -125,7 +125,7 @@ def assert_same(folder, whole):
 def test_killed_at_ten_random_moments(runs):
     """Two in the start, three each in attacks and in writing, two in merging; nothing is measured twice."""
     folder, choose, finished = runs / "killed", random.Random(0), {}
-    moments = [("start", 6), ("start", 3), *[("attack", 12), ("write", 3)] * 3, ("merge", 8), ("merge", 3)]
+    moments = [("start", 6), ("start", 3), *[("attack", 40), ("write", 3)] * 3, ("merge", 8), ("merge", 3)]
     for kind, latest in moments:
         at = (kind, choose.randint(1, latest))
         assert command(folder, at, resume=True) == -signal.SIGKILL, at
@@ -141,9 +141,10 @@ SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGUSR1: 138}
 
 @pytest.mark.parametrize("sent", SIGNALS)
 def test_a_signal_ends_a_run_at_once_and_says_how_to_go_on(runs, sent):
-    folder = runs / sent.name
-    assert command(folder, at=("attack", 20), send=sent) == SIGNALS[sent]
-    assert events_of(folder).count("attack") == 20  # the second image was dropped
+    folder, undisturbed = runs / sent.name, events_of(runs / "whole")
+    moment = undisturbed[: undisturbed.index("write")].count("attack") + 6  # amid the second image
+    assert command(folder, at=("attack", moment), send=sent) == SIGNALS[sent]
+    assert events_of(folder).count("attack") == moment  # that image was dropped
     assert f"Stopped by {sent.name}. What was measured is kept" in said_of(folder)
     assert f"the same command and --resume --name={sent.name}." in said_of(folder)
     assert "Traceback" not in said_of(folder)

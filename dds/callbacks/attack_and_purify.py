@@ -32,6 +32,7 @@ from dds.protocol import (
 from dds.purifiers import Purifier
 from dds.tasks import BaseTask
 from dds.tasks.base import PurifyDatabase
+from dds.tasks.distributed import gather
 
 Crafted = tuple[Tensor, dict[str, Tensor]]
 """Images, and what is to be marked of each."""
@@ -192,7 +193,7 @@ class AttackAndPurify(Callback):
         check_batch(batch, task.target)
         if batch_idx == 0:
             found = rehearse(task, batch, self.defences, self.attacks, self.plan)
-            self._findings = trainer.strategy.broadcast(found)
+            self._findings = gather([found])[0]  # the same on all processes
         batch["views"] = self._views(task, batch)
 
     def _views(self, task: BaseTask, batch: Batch) -> Iterator[View]:

@@ -56,18 +56,6 @@ def resolve_diffusion(
     return network, NoiseSchedule.from_config(scheduler)
 
 
-def at_rest(network: nn.Module, given: str | nn.Module) -> nn.Module:
-    """Have a network infer that was read from a file; one that is lent stays as it is.
-
-    The evaluation sees to that one, and gives it back as it was.
-
-    Args:
-        network: What was made of
-        given: what a user wrote.
-    """
-    return network.eval().requires_grad_(False) if isinstance(given, str) else network
-
-
 def locate(name: str) -> Path:
     """Return the weights file behind `zoo:<name>` (its hash checked) or a path."""
     if not name.startswith(PREFIX):

@@ -3,11 +3,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dds.models.as_found import at_rest
 from dds.models.denoiser import diffuse, predict
 from dds.models.padding import pad_to_multiple
 from dds.models.schedule import NoiseLevel
 from dds.models.size_multiple import size_multiple
-from dds.models.zoo import at_rest, resolve_diffusion
+from dds.models.zoo import resolve_diffusion
 from dds.purifiers.one_shot import OneShot
 
 
@@ -34,7 +35,7 @@ class DiffusionDenoiser(OneShot):
     ) -> None:
         super().__init__()
         network, self.schedule = resolve_diffusion(model, scheduler)
-        self.model = at_rest(network, model)
+        self.model = at_rest(network)
         self.clamp = clamp
         self.size_multiple = size_multiple(self.model)
 

@@ -4,10 +4,11 @@ from typing import cast
 from torch import Tensor, nn
 
 from dds.errors import InputError
+from dds.models.as_found import at_rest
 from dds.models.padding import pad_to_multiple
 from dds.models.schedule import NoiseLevel, NoiseSchedule
 from dds.models.wrappers import unwrapped
-from dds.models.zoo import at_rest, resolve
+from dds.models.zoo import resolve
 from dds.purifiers.one_shot import OneShot
 
 
@@ -41,7 +42,7 @@ class GaussianDenoiser(OneShot):
         super().__init__()
         if size_multiple < 1:
             raise InputError(f"size_multiple={size_multiple}; expected at least 1; 8 for three halvings.")
-        self.model = at_rest(unwrapped(resolve(model)), model)
+        self.model = at_rest(unwrapped(resolve(model)))
         _check_takes(self.model, conditioned)
         self.conditioned, self.residual, self.clamp = conditioned, residual, clamp
         self.size_multiple, self.max_sigma = size_multiple, max_sigma

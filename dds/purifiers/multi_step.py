@@ -6,11 +6,12 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from dds.errors import InputError
+from dds.models.as_found import at_rest
 from dds.models.denoiser import Prediction, diffuse, predict
 from dds.models.padding import pad_to_multiple
 from dds.models.schedule import NoiseLevel
 from dds.models.size_multiple import size_multiple
-from dds.models.zoo import at_rest, resolve_diffusion
+from dds.models.zoo import resolve_diffusion
 from dds.noise import Streams
 from dds.purifiers.base import Purifier
 from dds.purifiers.reverse_step import ddim_step, ddpm_step, learned_deviation
@@ -59,7 +60,7 @@ class MultiStepDenoiser(Purifier):
         super().__init__()
         _check_sampler(sampler, steps, eta, variance, rederive_noise)
         network, self.schedule = resolve_diffusion(model, scheduler)
-        self.model = at_rest(network, model)
+        self.model = at_rest(network)
         self.sampler, self.steps, self.eta = sampler, steps, eta
         self.variance, self.rederive_noise = variance, rederive_noise
         self.clamp, self.checkpoint = clamp, checkpoint

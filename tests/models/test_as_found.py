@@ -62,9 +62,10 @@ def test_also_after_an_error():
 @pytest.mark.parametrize("fails", [False, True])
 def test_an_evaluation_gives_back_what_it_was_lent(tmp_path, fails):
     network, denoiser = Network(), TinyNoiseNetwork().half()
-    task = dds.tasks.Classification(network)
     before = state(network), state(denoiser)
+    task = dds.tasks.Classification(network)
     purifier = dds.purifiers.DiffusionDenoiser(denoiser)
+    assert not denoiser.training
     protocol = dds.AttackAndPurify(purifier, [50], attacks={"pgd": dds.attacks.PGD(steps=1)}, draws=1)
     label = 7 if fails else 0
     data = [(torch.rand(3, 8, 8), 0), (torch.rand(3, 8, 8), label)]
