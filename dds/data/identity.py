@@ -110,8 +110,9 @@ def _of(kept: Any) -> Iterator[Fact]:
 
 def _of_array(array: Tensor) -> bytes:
     rows = array.detach().flatten(1) if array.ndim > 1 else array.detach().reshape(-1, 1)
-    seen = rows[:, :: max(1, rows.shape[1] // _LOOKS)].cpu().contiguous()
-    return f"{array.dtype} {tuple(array.shape)} ".encode() + seen.view(torch.uint8).numpy().tobytes()
+    seen = rows[:, :: max(1, rows.shape[1] // _LOOKS)].cpu()
+    seen = seen.float() if seen.dtype == torch.bfloat16 else seen  # which numpy does not know
+    return f"{array.dtype} {tuple(array.shape)} ".encode() + seen.numpy().tobytes()
 
 
 def _of_file(path: str, root: str) -> bytes:

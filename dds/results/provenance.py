@@ -22,7 +22,9 @@ def weights_hash(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(network.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        bits = value.detach().cpu()
+        bits = bits.view(torch.int16) if bits.dtype == torch.bfloat16 else bits  # which numpy does not know
+        digest.update(bits.numpy().tobytes())
     return digest.hexdigest()
 
 

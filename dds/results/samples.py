@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ COMBINED = -1
 """The draw of rows that hold the combined decision, until they get a table of their own."""
 
 _SECONDS = b"seconds"
+_NAMES = b"names"  # a digest of the columns' names, which no checksum of parquet's guards
 
 _COLUMNS = pa.schema(  # no empty table: making one imports pandas, which takes a second
     {"index": pa.int64(), "condition": pa.string(), "draw": pa.int32(), "part": pa.string()}
@@ -57,7 +59,7 @@ def _table(record: Record, condition: str, index: Tensor) -> pa.Table:
 
 def write_parquet(table: pa.Table, path: Path, seconds: float = 0.0) -> None:
     """Write a table so that a file of this name is always whole; its metadata says what time it took."""
-    table = table.replace_schema_metadata({_SECONDS: repr(seconds)})
+    table = table.replace_schema_metadata({_SECONDS: repr(seconds), _NAMES: _digest(table)})
     with whole_file(path) as file:
         pq.write_table(table, file, compression="zstd", write_page_checksum=True)
 
@@ -84,7 +86,15 @@ def read_rows(paths: Iterable[Path]) -> pa.Table:
 
 
 def _read(path: Path) -> pa.Table:
-    return pq.ParquetFile(path, page_checksum_verification=True).read()
+    table = pq.ParquetFile(path, page_checksum_verification=True).read()
+    said = (table.schema.metadata or {}).get(_NAMES)
+    if said is not None and said != _digest(table):
+        raise pa.ArrowInvalid("the names of its columns are damaged")
+    return table
+
+
+def _digest(table: pa.Table) -> bytes:
+    return blake2b("\n".join(table.column_names).encode(), digest_size=8).hexdigest().encode()
 
 
 def _whole(read: Callable[[Path], Any], path: Path) -> Any | None:

@@ -303,8 +303,8 @@ def _check_normalisation(mean: list[float], std: list[float]) -> None:
         scaled = [[round(value / 255, 4) for value in values] for values in (mean, std)]
         meant = f" Did you mean {scaled[0]} and {scaled[1]}?" if max(*mean, *std) > 2 else ""
         raise InputError(
-            f"mean is {mean} and std {std}; expected values in [0, 1], of std positive ones, as images are in [0, 1]."
-            f"{meant}"
+            f"mean is {mean} and std {std}; expected values in [0, 1], of std positive ones, as images are "
+            f"in [0, 1].{meant}"
         )
 
 
