@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -47,7 +47,7 @@ class ObjectDetection(BaseTask):
 
     def continuous_output(self, image: Tensor, batch: Batch) -> Tensor:
         """Return the best score, `[B]`: detections come and go, but that one stays."""
-        return self(image)[..., 4].amax(1)
+        return cast(Tensor, self(image)[..., 4].amax(1))
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Refuse: a detector's losses do not follow from its detections; `image_loss` asks the network."""
