@@ -217,7 +217,7 @@ def test_a_failed_start_leaves_nothing(in_folder, monkeypatch, more):
 def test_a_failed_start_from_python_leaves_nothing(in_folder, options):
     protocol = dds.AttackAndPurify(dds.purifiers.DiffusionDenoiser(TinyNoiseNetwork()), [50])
     pairs = [(torch.rand(3, 8, 8), 0)] * 2
-    with pytest.raises(RuntimeError, match="out of memory"):
+    with pytest.raises(dds.InputError, match="out of memory"):
         dds.evaluate(
             dds.tasks.Classification(Failing()), pairs, protocol, accelerator="cpu", quiet=True, **options
         )
