@@ -14,7 +14,7 @@ from benchmarks.workload import TASKS, evaluate, make_purifier, make_task
 from dds.attacks import PGD
 from dds.callbacks import AttackAndPurify
 from dds.data import Scenes
-from dds.results import ResultsWriter, RunFolder
+from dds.runs import ResultsWriter, RunFolder
 
 _PROC = Path("/proc/self")
 

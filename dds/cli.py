@@ -20,23 +20,18 @@ from dds.command_line.nearest import did_you_mean
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.evaluation import make_console, make_trainer
+from dds.loggers import Loggers, log_to
 from dds.protocol import Plan
-from dds.results import (
-    ResultsWriter,
-    RunFolder,
-    findings,
-    notes,
-    read_run,
-    summary_tables,
-    write_report,
-)
-from dds.results.division import matching
-from dds.results.job import Job
-from dds.results.loggers import Loggers, log_to
-from dds.results.report.compared import read_runs
-from dds.results.report.comparison import check_place, write_compared
-from dds.results.report.ranking import rank, rows, to_csv
-from dds.results.stopping import Stopped, stoppable
+from dds.reports import summary_tables, write_report
+from dds.reports.compared import read_runs
+from dds.reports.comparison import check_place, write_compared
+from dds.reports.ranking import rank, rows, to_csv
+from dds.results import findings, notes, read_run
+from dds.results.summary import write_summary
+from dds.runs import ResultsWriter, RunFolder
+from dds.runs.division import matching
+from dds.runs.job import Job
+from dds.runs.stopping import Stopped, stoppable
 from dds.tasks import BaseTask
 from dds.trainer import warn_of_lone_processes
 
@@ -155,7 +150,7 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     try:
         job.measure(trainer, writer)
         if trainer.is_global_zero and job.merge(writer.folder):
-            _finish(config, built.logger, job.summarise(writer.folder), writer.folder, console)
+            _finish(config, built.logger, write_summary(job, writer.folder), writer.folder, console)
     except Stopped as stopped:
         again = (
             "" if writer.go_on and config.name else f" and --resume --name={quote(writer.folder.path.name)}"

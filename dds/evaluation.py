@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dds.attacks import Attack
-from dds.attacks.objectives import Objective
+from dds.attacks.objectives.base import Objective
 from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.controls import Control
 from dds.data import BaseDataModule, GivenData, GivenRetrieval
@@ -26,9 +26,12 @@ from dds.errors import InputError
 from dds.models.as_found import as_found
 from dds.numbers import plain
 from dds.purifiers import Purifier
-from dds.results import Results, ResultsWriter, RunFolder, write_report
-from dds.results.job import Job
-from dds.results.stopping import stoppable
+from dds.reports import write_report
+from dds.results import Results
+from dds.results.summary import write_summary
+from dds.runs import ResultsWriter, RunFolder
+from dds.runs.job import Job
+from dds.runs.stopping import stoppable
 from dds.streams import never_fail_to_print
 from dds.tasks import BaseTask
 from dds.trainer import build_trainer, check_precision
@@ -113,7 +116,7 @@ def _evaluate(
     with stoppable(), as_found(task, *protocol.defences.purifiers, *protocol.controls.values()):
         job.measure(made, writer)
     job.merge(writer.folder)
-    summary = job.summarise(writer.folder)
+    summary = write_summary(job, writer.folder)
     write_report(writer.folder, summary)
     return Results(writer.folder.path, summary)
 

@@ -15,9 +15,9 @@ from dds.command_line import make_parser, plainly, stem
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.models.weights import NO_WEIGHTS, save_self_describing
-from dds.results.checkpoints import Checkpoints
-from dds.results.stopping import Stopped, stoppable
-from dds.results.whole_file import writing
+from dds.runs.checkpoints import Checkpoints
+from dds.runs.stopping import Stopped, stoppable
+from dds.runs.whole_file import writing
 from dds.tasks import BaseTask
 from dds.trainer import build_trainer
 

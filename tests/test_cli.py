@@ -22,7 +22,7 @@ from results.test_wandb_log import read_wandb
 from dds.cli import evaluate
 from dds.command_line import CONFIGS
 from dds.models.cifar10 import CifarDenoiser, CifarResNet
-from dds.results import ResultsWriter
+from dds.runs import ResultsWriter
 from dds.training import train
 
 ROOT = CONFIGS.parent

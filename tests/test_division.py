@@ -19,10 +19,10 @@ from dds.callbacks import AttackAndPurify
 from dds.command_line import CONFIGS
 from dds.errors import InputError
 from dds.purifiers import DiffusionDenoiser
-from dds.results import ResultsWriter, RunFolder
-from dds.results.division import own_cells
-from dds.results.grid import Grid
-from dds.results.job import Job
+from dds.runs import ResultsWriter, RunFolder
+from dds.runs.division import own_cells
+from dds.runs.grid import Grid
+from dds.runs.job import Job
 from dds.tasks import Classification
 
 CONFIG = "# data: images 7\ntask: {}\ndata: {init_args: {}}\nprotocol: {}\n"

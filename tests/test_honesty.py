@@ -42,8 +42,9 @@ from dds.command_line import CONFIGS
 from dds.controls import GaussianNoise
 from dds.data import BaseDataModule
 from dds.errors import InputError
+from dds.loggers.wandb_log import log_to_wandb
 from dds.models import DinoSegmenter
-from dds.models.schedule import NoiseLevel
+from dds.models.diffusion.schedule import NoiseLevel
 from dds.noise import Streams
 from dds.protocol import NOTHING, Defence, list_conditions
 from dds.purifiers import (
@@ -62,11 +63,11 @@ from dds.purifiers import (
     ResizeOnly,
     Transformation,
 )
-from dds.results import ResultsWriter, RunFolder, summary_tables
-from dds.results.figures import utility_curve
-from dds.results.grid import Grid
+from dds.reports import summary_tables
+from dds.reports.figures import utility_curve
 from dds.results.summary import summarise
-from dds.results.wandb_log import log_to_wandb
+from dds.runs import ResultsWriter, RunFolder
+from dds.runs.grid import Grid
 from dds.tasks import Classification, DepthEstimation, ImageRetrieval, SemanticSegmentation
 
 

@@ -15,7 +15,7 @@ from test_division import run_job
 
 from dds import cli
 from dds.errors import InputError
-from dds.results import RunFolder, whole_file
+from dds.runs import RunFolder, whole_file
 
 SMALL = ["--data.size=16", "--data.test_images=20", "--data.limit=8", "--data.batch_size=1", "--logger=false"]
 SMALL += ["--protocol.noise_levels=[10]", "--protocol.draws=2", "--trainer.accelerator=cpu"]

@@ -51,11 +51,11 @@ from dds.data.listing import inside
 from dds.data.nyu_labelled import NyuLabelled
 from dds.data.plain_pickle import read_plain_pickle
 from dds.errors import InputError
-from dds.models.diffusers_folder import DiffusersFolder
-from dds.models.dinov2 import DinoDepth
+from dds.models.diffusion.diffusers_folder import DiffusersFolder
+from dds.models.dinov2.dinov2 import DinoDepth
 from dds.models.weights import load_self_describing, read_weights
-from dds.results import RunFolder
-from dds.results.samples import read_rows
+from dds.runs import RunFolder
+from dds.runs.samples import read_rows
 from dds.training import train
 
 
@@ -101,12 +101,12 @@ def test_each_dangerous_call_has_one_place():
         "models/weights.py",  # BUILDERS alone
         "models/yolox.py",  # onnx2torch
     }
-    named_by_a_yaml = {"attacks/art_attack.py", "results/report/interrupted.py"}
+    named_by_a_yaml = {"attacks/libraries/art_attack.py", "results/interrupted.py"}
     named_by_an_option = {"command_line/importing.py"}
     assert found.pop("import_module") == named_by_a_yaml | named_by_an_option
     assert found.pop("pickle.UnpicklingError") == {"data/plain_pickle.py"}
     assert found.keys() - {"yaml.safe_load", "yaml.safe_dump"} == {"Image.open", "torch.load"}
-    drawn_by_itself = {"results/loggers.py", "results/wandb_log.py"}
+    drawn_by_itself = {"loggers/loggers.py", "loggers/wandb_log.py"}
     assert found["Image.open"] == {"data/files.py", *drawn_by_itself}
     assert found["torch.load"] == {"models/weights.py"}
 

@@ -1,22 +1,22 @@
 from dds.attacks.apgd import APGD
-from dds.attacks.art_attack import ArtAttack
-from dds.attacks.auto_attack import AutoAttack
 from dds.attacks.base import Attack
-from dds.attacks.cos_pgd import CosPGD
-from dds.attacks.feature_distance import FeatureDistance
-from dds.attacks.margin import DLR, Margin
-from dds.attacks.mask_losses import BalancedMaskedCrossEntropy, JensenShannon, MaskedCrossEntropy
+from dds.attacks.libraries.art_attack import ArtAttack
+from dds.attacks.libraries.auto_attack import AutoAttack
 from dds.attacks.mi_fgsm import MIFGSM
-from dds.attacks.objectives import Objective, TaskLoss
+from dds.attacks.objectives.base import Objective, TaskLoss
+from dds.attacks.objectives.cos_pgd import CosPGD
+from dds.attacks.objectives.feature_distance import FeatureDistance
+from dds.attacks.objectives.margin import DLR, Margin
+from dds.attacks.objectives.mask_losses import BalancedMaskedCrossEntropy, JensenShannon, MaskedCrossEntropy
+from dds.attacks.objectives.predicted_noise import PredictedNoise
+from dds.attacks.objectives.purified_distance import PurifiedDistance
+from dds.attacks.objectives.seg_pgd import SegPGD
+from dds.attacks.objectives.targeted_loss import TargetedLoss
+from dds.attacks.objectives.task_score import TaskScore
 from dds.attacks.optimiser import Optimiser
 from dds.attacks.pgd import PGD
-from dds.attacks.predicted_noise import PredictedNoise
-from dds.attacks.purified_distance import PurifiedDistance
-from dds.attacks.seg_pgd import SegPGD
 from dds.attacks.sia import SIA
 from dds.attacks.square import Square
-from dds.attacks.targeted_loss import TargetedLoss
-from dds.attacks.task_score import TaskScore
 from dds.attacks.worst_of import WorstOf
 
 __all__ = [

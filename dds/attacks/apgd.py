@@ -8,7 +8,7 @@ from torch import Tensor
 from dds.attacks.base import one_of, pixels, whole
 from dds.attacks.gradient import project
 from dds.attacks.look import Look, look
-from dds.attacks.objectives import Calls, Objective, Value, at
+from dds.attacks.objectives.base import Calls, Objective, Value, at
 from dds.attacks.pgd import PGD, Best
 from dds.errors import InputError
 from dds.noise import Streams

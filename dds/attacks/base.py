@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from dds.attacks.objectives import AttackedTask, Calls, Purify
+from dds.attacks.objectives.base import AttackedTask, Calls, Purify
 from dds.batch import Batch
 from dds.errors import InputError
 from dds.noise import Streams

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks.broken_gradients import finite, note_zero
-from dds.attacks.objectives import Value, judge
+from dds.attacks.objectives.base import Value, judge
 from dds.noise import Streams
 
 

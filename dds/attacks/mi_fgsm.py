@@ -3,7 +3,7 @@ from torch import Tensor
 
 from dds.attacks.base import pixels, whole
 from dds.attacks.gradient import expected_gradient, project
-from dds.attacks.objectives import Calls, Objective, Value, at
+from dds.attacks.objectives.base import Calls, Objective, Value, at
 from dds.attacks.optimiser import Optimiser
 from dds.noise import Streams
 

@@ -7,7 +7,16 @@ import torch
 from torch import Tensor
 
 from dds.attacks.base import Attack
-from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, TaskLoss, Value, average, judge
+from dds.attacks.objectives.base import (
+    AttackedTask,
+    Calls,
+    Objective,
+    Purify,
+    TaskLoss,
+    Value,
+    average,
+    judge,
+)
 from dds.batch import Batch
 from dds.noise import Streams
 

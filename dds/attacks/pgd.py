@@ -5,9 +5,9 @@ from torch import Tensor
 
 from dds.attacks.base import one_of, pixels, whole
 from dds.attacks.gradient import expected_gradient, project, unit
-from dds.attacks.judged import Judged
 from dds.attacks.look import Look, look
-from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify, Value, at
+from dds.attacks.objectives.base import AttackedTask, Calls, Objective, Purify, Value, at
+from dds.attacks.objectives.judged import Judged
 from dds.attacks.optimiser import Optimiser
 from dds.batch import Batch
 from dds.noise import Streams

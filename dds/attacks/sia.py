@@ -10,7 +10,7 @@ from torch import Tensor
 from dds.attacks.base import whole
 from dds.attacks.gradient import expected_gradient
 from dds.attacks.mi_fgsm import MIFGSM
-from dds.attacks.objectives import AttackedTask, Calls, Objective, Value
+from dds.attacks.objectives.base import AttackedTask, Calls, Objective, Value
 from dds.batch import Batch
 from dds.errors import InputError
 from dds.noise import Streams

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from dds.attacks.base import one_of, whole
 from dds.attacks.gradient import expected_value, length, project, unit
-from dds.attacks.objectives import Calls, Objective, Value, at
+from dds.attacks.objectives.base import Calls, Objective, Value, at
 from dds.attacks.optimiser import Optimiser
 from dds.errors import InputError
 from dds.noise import Streams

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from dds.attacks.base import Attack, whole
 from dds.attacks.gradient import expected_value
-from dds.attacks.objectives import AttackedTask, Calls, Objective, Purify
-from dds.attacks.task_score import TaskScore
+from dds.attacks.objectives.base import AttackedTask, Calls, Objective, Purify
+from dds.attacks.objectives.task_score import TaskScore
 from dds.batch import Batch
 from dds.errors import InputError
 from dds.noise import Streams

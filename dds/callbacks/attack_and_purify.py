@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dds.attacks import Attack
 from dds.attacks.broken_gradients import watch_gradients
-from dds.attacks.objectives import Purify
+from dds.attacks.objectives.base import Purify
 from dds.batch import DOUBTFUL_GRADIENT, NOT_A_FUNCTION, Batch, View, check_batch
 from dds.callbacks.rehearsal import Findings, rehearse
 from dds.controls import Control

@@ -13,8 +13,8 @@ from dds.data.image_folder import ImageFolder
 from dds.data.labelled_retrieval import LabelledRetrieval
 from dds.data.nyu_depth import NyuDepth
 from dds.data.revisited import RevisitedRetrieval
-from dds.data.scene_retrieval import SceneRetrieval
-from dds.data.scenes import Scenes
+from dds.data.scenes.retrieval import SceneRetrieval
+from dds.data.scenes.scenes import Scenes
 from dds.data.segmentation_pairs import SegmentationPairs
 from dds.data.voc_classification import VocClassification
 from dds.data.voc_segmentation import VocSegmentation

@@ -1,7 +1,7 @@
-from dds.models.dinov2 import DinoClassifier, DinoDepth, DinoSegmenter
+from dds.models.detectors.small_detector import small_fcos
+from dds.models.dinov2.dinov2 import DinoClassifier, DinoDepth, DinoSegmenter
 from dds.models.gem import GeM
 from dds.models.linear_head import LinearHead
-from dds.models.small_detector import small_fcos
 from dds.models.weights import pretrained
 
 __all__ = [

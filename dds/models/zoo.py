@@ -8,8 +8,8 @@ import yaml
 from torch import nn
 
 from dds.errors import InputError
-from dds.models.diffusers_pipeline import is_pipeline, read_pipeline
-from dds.models.schedule import NoiseSchedule
+from dds.models.diffusion.diffusers_pipeline import is_pipeline, read_pipeline
+from dds.models.diffusion.schedule import NoiseSchedule
 from dds.models.weights import load_self_describing
 from dds.models.wrappers import unwrapped
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from dds.errors import InputError
-from dds.models.schedule import NoiseLevel
+from dds.models.diffusion.schedule import NoiseLevel
 from dds.noise import Streams
 from dds.numbers import plain, whole
 from dds.purifiers import Purifier

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from dds.attacks.base import Attack
-from dds.attacks.objectives import Calls
+from dds.attacks.objectives.base import Calls
 from dds.protocol.conditions import Condition
 from dds.protocol.defences import Defence
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dds.errors import InputError
-from dds.models.schedule import NoiseLevel
+from dds.models.diffusion.schedule import NoiseLevel
 from dds.noise import Streams
 from dds.purifiers.straight_through import straight_through
 

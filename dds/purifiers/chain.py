@@ -4,7 +4,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from dds.errors import InputError
-from dds.models.schedule import NoiseLevel
+from dds.models.diffusion.schedule import NoiseLevel
 from dds.noise import Streams
 from dds.purifiers.base import Purifier, no_levels
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from dds.models.as_found import at_rest
-from dds.models.denoiser import diffuse, predict
+from dds.models.diffusion.denoiser import diffuse, predict
+from dds.models.diffusion.schedule import NoiseLevel
 from dds.models.padding import pad_to_multiple
-from dds.models.schedule import NoiseLevel
 from dds.models.size_multiple import size_multiple
 from dds.models.zoo import resolve_diffusion
 from dds.purifiers.one_shot import OneShot

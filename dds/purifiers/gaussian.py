@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from dds.errors import InputError
 from dds.models.as_found import at_rest
+from dds.models.diffusion.schedule import NoiseLevel, NoiseSchedule
 from dds.models.padding import pad_to_multiple
-from dds.models.schedule import NoiseLevel, NoiseSchedule
 from dds.models.wrappers import unwrapped
 from dds.models.zoo import resolve
 from dds.purifiers.one_shot import OneShot

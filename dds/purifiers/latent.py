@@ -3,9 +3,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from dds.models.denoiser import diffuse, predict
+from dds.models.diffusion.denoiser import diffuse, predict
+from dds.models.diffusion.schedule import NoiseLevel, NoiseSchedule
 from dds.models.padding import pad_to_multiple
-from dds.models.schedule import NoiseLevel, NoiseSchedule
 from dds.models.size_multiple import size_multiple
 from dds.noise import Streams
 from dds.purifiers.base import Purifier
@@ -34,7 +34,9 @@ class LatentDenoiser(Purifier):
     """
 
     def __init__(self, model: str, clamp: bool = True) -> None:
-        from dds.models.latent_pipeline import read_latent_pipeline  # diffusers takes seconds to import
+        from dds.models.diffusion.latent_pipeline import (
+            read_latent_pipeline,  # diffusers takes seconds to import
+        )
 
         super().__init__()
         pipeline = read_latent_pipeline(model)

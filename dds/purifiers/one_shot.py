@@ -2,7 +2,7 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from dds.models.schedule import NoiseLevel, NoiseSchedule
+from dds.models.diffusion.schedule import NoiseLevel, NoiseSchedule
 from dds.noise import Streams
 from dds.purifiers.base import Purifier
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dds.errors import InputError
-from dds.models.denoiser import Prediction
+from dds.models.diffusion.denoiser import Prediction
 
 
 def ddpm_step(noisy: Tensor, predicted: Prediction, abar: float, abar_next: float) -> tuple[Tensor, float]:

@@ -1,19 +1,8 @@
-from dds.results.notes import notes
-from dds.results.report import read_run, write_comparison, write_report
-from dds.results.results import Results
-from dds.results.run_folder import RunFolder
-from dds.results.sanity import findings
-from dds.results.table import summary_tables
-from dds.results.writer import ResultsWriter
+"""The numbers: what was measured, as metrics with intervals, and what they say of attacks and defences."""
 
-__all__ = [
-    "Results",
-    "ResultsWriter",
-    "RunFolder",
-    "findings",
-    "notes",
-    "read_run",
-    "summary_tables",
-    "write_comparison",
-    "write_report",
-]
+from dds.results.notes import notes
+from dds.results.results import Results
+from dds.results.sanity import findings
+from dds.results.source import read_run
+
+__all__ = ["Results", "findings", "notes", "read_run"]

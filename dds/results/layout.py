@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dds.protocol.conditions import CLEAN, UNSEEN
-from dds.results.table import defence_name
 
 Entry = Mapping[str, Any]
 """A condition as in `summary.json`."""
@@ -66,6 +65,13 @@ class Layout:
                 by_definition = line[1] in _OWN and defence in undefended
                 if not by_definition and self.cell(line, defence) is None:
                     yield line, defence
+
+
+def defence_name(entry: Mapping[str, Any]) -> str:
+    """Return a defence as people read it; a noise level by both of its names."""
+    if entry["t"] is None:
+        return str(entry["defence"] or "no defence")
+    return f"t={entry['t']} σ={entry['sigma']:.3f}"
 
 
 def utility_name(summary: Mapping[str, Any]) -> str:

@@ -3,8 +3,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dds.results.report import read_run, read_samples
-from dds.results.run_folder import RunFolder
+from dds.results.source import read_run, read_samples
+from dds.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from dds.protocol.conditions import CLEAN, UNSEEN
-from dds.results.table import defence_name
+from dds.results.layout import defence_name
 
 _NAME = re.compile(r"(\w+)=(\d+(?:\.\d+)?)")
 _SETTINGS = {

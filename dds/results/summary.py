@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from dds.batch import MARKS
 from dds.protocol import CLEAN, Condition, Defence
-from dds.results.samples import to_arrays
+from dds.runs.job import Job
+from dds.runs.run_folder import RunFolder
+from dds.runs.samples import to_arrays
 from dds.tasks import BaseTask
 
-SCHEMA = 1
 REPLICATES = 1000
 CONFIDENCE = 95.0
 
@@ -68,6 +69,15 @@ def summarise(
             baseline = metrics[task.utility]
         entries.append(_entry(condition, metrics, _drop(task, metrics, baseline)))
     return entries
+
+
+def write_summary(job: Job, folder: RunFolder) -> dict[str, Any]:
+    """Write `summary.json` of a merged run, and return its content."""
+    samples, votes = folder.read_tables()
+    entries = summarise(type(job.task), job.grid.conditions, samples, votes, job.protocol.seed)
+    summary = {**job.head(), "seconds": folder.seconds(), "conditions": entries}
+    folder.write_summary(summary)
+    return summary
 
 
 def resampled_utility(task: type[BaseTask], samples: pa.Table, key: str, weights: Array) -> Array:

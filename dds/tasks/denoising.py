@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dds.batch import Batch
 from dds.errors import InputError
-from dds.models.denoiser import diffuse, predict
+from dds.models.diffusion.denoiser import diffuse, predict
 from dds.models.zoo import resolve_diffusion
 from dds.noise import Streams
 from dds.tasks.optimisation import adamw_one_cycle

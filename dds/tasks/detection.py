@@ -10,7 +10,7 @@ from dds.batch import Batch
 from dds.errors import InputError
 from dds.metrics.average_precision import mean_over_classes
 from dds.metrics.detection import THRESHOLDS, average_precisions, match, to_bits
-from dds.models.detector_losses import Target, apart, batch_loss, image_losses
+from dds.models.detectors.detector_losses import Target, apart, batch_loss, image_losses
 from dds.tasks.base import BaseTask, Statistics
 from dds.tasks.packed_boxes import MOST, fuse, pack
 

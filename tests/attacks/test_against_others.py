@@ -13,7 +13,7 @@ from conftest import TinyClassifier, art_classifier
 
 from dds.attacks import APGD, DLR, MIFGSM, PGD, ArtAttack, AutoAttack, Margin, Square, TaskLoss, auto_attack
 from dds.attacks.apgd import CHECKPOINTS
-from dds.attacks.one_image import OneImage
+from dds.attacks.libraries.one_image import OneImage
 from dds.noise import Streams
 from dds.tasks import Classification
 

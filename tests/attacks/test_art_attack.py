@@ -4,10 +4,10 @@ import torch
 from art.attacks import EvasionAttack
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter, art_classifier
 
-from dds.attacks.art_attack import ArtAttack
-from dds.attacks.margin import Margin
+from dds.attacks.libraries.art_attack import ArtAttack
+from dds.attacks.objectives.margin import Margin
+from dds.attacks.objectives.purified_distance import PurifiedDistance
 from dds.attacks.pgd import PGD
-from dds.attacks.purified_distance import PurifiedDistance
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.purifiers import DiffusionDenoiser

@@ -2,9 +2,9 @@ import pytest
 import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
 
-from dds.attacks import auto_attack
 from dds.attacks.apgd import APGD
-from dds.attacks.auto_attack import AutoAttack
+from dds.attacks.libraries import auto_attack
+from dds.attacks.libraries.auto_attack import AutoAttack
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.purifiers import DiffusionDenoiser

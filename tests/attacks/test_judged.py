@@ -13,8 +13,8 @@ from dds.attacks import (
     TargetedLoss,
     TaskLoss,
 )
-from dds.attacks.judged import Judged
-from dds.attacks.objectives import Calls, average, judge
+from dds.attacks.objectives.base import Calls, average, judge
+from dds.attacks.objectives.judged import Judged
 from dds.errors import InputError
 from dds.models.features import outputs_of
 from dds.noise import Streams

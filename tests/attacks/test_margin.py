@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import TinyClassifier, TinySegmenter
 
-from dds.attacks.margin import DLR, Margin, targeted_dlr
+from dds.attacks.objectives.margin import DLR, Margin, targeted_dlr
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.tasks import Classification, DepthEstimation, SemanticSegmentation

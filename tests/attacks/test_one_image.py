@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from conftest import TinyClassifier
 
-from dds.attacks.one_image import OneImage
+from dds.attacks.libraries.one_image import OneImage
 from dds.noise import Streams
 from dds.tasks import Classification
 

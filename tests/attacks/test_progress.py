@@ -5,7 +5,7 @@ import torch
 
 from dds.attacks.apgd import APGD
 from dds.attacks.mi_fgsm import MIFGSM
-from dds.attacks.objectives import Scheduled, at, average
+from dds.attacks.objectives.base import Scheduled, at, average
 from dds.attacks.pgd import PGD
 from dds.attacks.sia import SIA
 from dds.noise import Streams

@@ -10,11 +10,11 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import log_softmax, softmax
 
 from dds.attacks.apgd import APGD
-from dds.attacks.cos_pgd import CosPGD
-from dds.attacks.mask_losses import BalancedMaskedCrossEntropy, JensenShannon, MaskedCrossEntropy
-from dds.attacks.objectives import at
+from dds.attacks.objectives.base import at
+from dds.attacks.objectives.cos_pgd import CosPGD
+from dds.attacks.objectives.mask_losses import BalancedMaskedCrossEntropy, JensenShannon, MaskedCrossEntropy
+from dds.attacks.objectives.seg_pgd import SegPGD
 from dds.attacks.pgd import PGD
-from dds.attacks.seg_pgd import SegPGD
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.tasks import Classification, DepthEstimation, SemanticSegmentation

@@ -3,7 +3,7 @@ import torch
 from conftest import TinyClassifier, TinySegmenter
 
 from dds.attacks import Margin, Square
-from dds.attacks.objectives import Calls
+from dds.attacks.objectives.base import Calls
 from dds.attacks.square import pattern
 from dds.errors import InputError
 from dds.noise import Streams

@@ -3,8 +3,8 @@ import torch
 import torch.nn.functional as F
 from conftest import TinyClassifier, TinySegmenter
 
+from dds.attacks.objectives.targeted_loss import TargetedLoss
 from dds.attacks.pgd import PGD
-from dds.attacks.targeted_loss import TargetedLoss
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.tasks import Classification, SemanticSegmentation

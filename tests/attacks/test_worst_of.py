@@ -4,11 +4,11 @@ from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
 
 from dds.attacks.apgd import APGD
 from dds.attacks.base import Attack
-from dds.attacks.mask_losses import BalancedMaskedCrossEntropy, JensenShannon, MaskedCrossEntropy
-from dds.attacks.objectives import Calls, Objective
+from dds.attacks.objectives.base import Calls, Objective
+from dds.attacks.objectives.mask_losses import BalancedMaskedCrossEntropy, JensenShannon, MaskedCrossEntropy
+from dds.attacks.objectives.purified_distance import PurifiedDistance
+from dds.attacks.objectives.task_score import TaskScore
 from dds.attacks.pgd import PGD
-from dds.attacks.purified_distance import PurifiedDistance
-from dds.attacks.task_score import TaskScore
 from dds.attacks.worst_of import WorstOf
 from dds.errors import InputError
 from dds.noise import Streams

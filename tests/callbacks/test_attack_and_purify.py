@@ -5,7 +5,7 @@ from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
 from lightning.pytorch import Callback, Trainer
 
 from dds.attacks import APGD, MIFGSM, PGD, SIA, FeatureDistance, Optimiser, PurifiedDistance, WorstOf
-from dds.attacks.objectives import Calls
+from dds.attacks.objectives.base import Calls
 from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.callbacks.rehearsal import Findings
 from dds.controls import Brightness, Rotation

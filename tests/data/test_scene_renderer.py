@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dds.data.scene_layout import ABSENT, MAX_SOLIDS, SLOTS, Camera
-from dds.data.scene_renderer import FAR, MIN_VISIBLE, SEMANTIC, SOLIDS, Rendering, draw_scene, render
-from dds.data.scene_shapes import SHAPES, TORUS_RING, TORUS_TUBE, dot
+from dds.data.scenes.layout import ABSENT, MAX_SOLIDS, SLOTS, Camera
+from dds.data.scenes.renderer import FAR, MIN_VISIBLE, SEMANTIC, SOLIDS, Rendering, draw_scene, render
+from dds.data.scenes.shapes import SHAPES, TORUS_RING, TORUS_TUBE, dot
 
 COUNT = 96
 ARRANGEMENTS = torch.arange(COUNT) // 2

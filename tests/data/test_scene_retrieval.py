@@ -3,7 +3,7 @@ import torch
 
 from dds.batch import Relevance
 from dds.data import SceneRetrieval
-from dds.data.scene_renderer import render
+from dds.data.scenes.renderer import render
 from dds.errors import InputError
 
 FIRST_TEST_ARRANGEMENT = 2_000_000_000

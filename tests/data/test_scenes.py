@@ -3,7 +3,7 @@ import torch
 
 from dds.batch import check_images
 from dds.data import Scenes, scenes
-from dds.data.scene_renderer import SEMANTIC, SOLIDS
+from dds.data.scenes.renderer import SEMANTIC, SOLIDS
 from dds.errors import InputError
 
 

@@ -3,7 +3,7 @@ import torch
 from conftest import TinyNoiseNetwork
 from diffusers import DDPMScheduler
 
-from dds.models.denoiser import diffuse, predict
+from dds.models.diffusion.denoiser import diffuse, predict
 
 ABAR = torch.tensor([0.9999, 0.6, 0.05, 1e-3]).reshape(4, 1, 1, 1)
 T = torch.arange(4)

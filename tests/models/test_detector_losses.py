@@ -8,7 +8,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import MultiScaleRoIAlign
 
-from dds.models.detector_losses import batch_loss, image_losses
+from dds.models.detectors.detector_losses import batch_loss, image_losses
 
 CLASSES = 3  # and the background
 SEEDS = [5, 6, 7]

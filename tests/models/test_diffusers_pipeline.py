@@ -15,8 +15,8 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from dds.errors import InputError
-from dds.models.diffusers_folder import DiffusersFolder
-from dds.models.diffusers_pipeline import is_pipeline, read_pipeline
+from dds.models.diffusion.diffusers_folder import DiffusersFolder
+from dds.models.diffusion.diffusers_pipeline import is_pipeline, read_pipeline
 from dds.models.zoo import resolve_diffusion
 
 

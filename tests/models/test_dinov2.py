@@ -13,9 +13,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from dds.errors import InputError
-from dds.models.dinov2 import DinoClassifier, DinoDepth, DinoSegmenter
-from dds.models.dinov2_heads import WIDTHS
-from dds.models.dinov2_network import NAMES, load_backbone
+from dds.models.dinov2.dinov2 import DinoClassifier, DinoDepth, DinoSegmenter
+from dds.models.dinov2.heads import WIDTHS
+from dds.models.dinov2.network import NAMES, load_backbone
 from dds.models.features import find_pooled_layer, outputs_of, pool
 
 WIDTH, DEPTH, HEADS, SIDE = 16, 12, 2, 56

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dds.errors import InputError
-from dds.models.guided_diffusion import guided_diffusion
+from dds.models.diffusion.guided_diffusion import guided_diffusion
 from dds.noise import Streams
 from dds.purifiers import DiffusionDenoiser, Purifier
 
@@ -358,7 +358,7 @@ purifier:
   class_path: DiffusionDenoiser
   init_args:
     model:
-      class_path: dds.models.guided_diffusion.guided_diffusion
+      class_path: dds.models.diffusion.guided_diffusion.guided_diffusion
       init_args:
         weights: {tmp_path / "net.pt"}
         num_channels: 32

@@ -12,7 +12,7 @@ from diffusers import (
 )
 
 from dds.errors import InputError
-from dds.models.schedule import NoiseSchedule
+from dds.models.diffusion.schedule import NoiseSchedule
 
 # Carlini et al.'s rule and the table of sigmas, as given in the method notes
 SIGMA_TO_T = {0.0625: 35, 0.12: 70, 0.125: 73, 0.25: 145, 0.5: 259, 0.75: 339, 1.0: 396}

@@ -8,8 +8,8 @@ from torch import nn
 from dds.coco_ids import COCO_IDS
 from dds.data.files import read_image
 from dds.errors import InputError
-from dds.models import yolox
-from dds.models.yolox import YoloX
+from dds.models.detectors import yolox
+from dds.models.detectors.yolox import YoloX
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")  # onnx2torch's
 

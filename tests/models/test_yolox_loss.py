@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dds.models.yolox_loss import Prediction, detection_losses, match_points
+from dds.models.detectors.yolox_loss import Prediction, detection_losses, match_points
 
 CENTRES = torch.cartesian_prod(torch.arange(4.0, 64, 8), torch.arange(4.0, 64, 8)).flip(1)  # (64, 2)
 

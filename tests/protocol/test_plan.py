@@ -1,8 +1,8 @@
 import pytest
 
 from dds.attacks import PGD
-from dds.attacks.objectives import Calls
-from dds.models.schedule import NoiseLevel
+from dds.attacks.objectives.base import Calls
+from dds.models.diffusion.schedule import NoiseLevel
 from dds.protocol import NOTHING, Defence, Plan, Sight, list_conditions
 from dds.protocol.plan import craft_cost
 

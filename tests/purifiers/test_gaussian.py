@@ -9,8 +9,8 @@ from torch import nn
 from dds.data.files import read_image
 from dds.errors import InputError
 from dds.models.bf_cnn import BFCNN
+from dds.models.diffusion.schedule import NoiseLevel
 from dds.models.ffdnet import FFDNet
-from dds.models.schedule import NoiseLevel
 from dds.noise import Streams
 from dds.purifiers import DiffusionDenoiser
 from dds.purifiers.base import Purifier

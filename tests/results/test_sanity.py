@@ -7,7 +7,7 @@ from torch import nn
 
 from dds.cli import evaluate
 from dds.command_line import CONFIGS
-from dds.results.figures import sanity_curves
+from dds.reports.figures import sanity_curves
 from dds.results.sanity import find_curves, findings, measures, without_curves
 
 

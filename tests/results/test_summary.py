@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from scipy import stats
 
-from dds.models.schedule import NoiseLevel
+from dds.models.diffusion.schedule import NoiseLevel
 from dds.protocol import NOTHING, Defence, list_conditions
-from dds.results.figures import utility_curve
-from dds.results.figures.style import styles as styles_of
+from dds.reports.figures import utility_curve
+from dds.reports.figures.style import styles as styles_of
+from dds.reports.table import summary_tables
 from dds.results.summary import interval, summarise
-from dds.results.table import summary_tables
 from dds.tasks import Classification, DepthEstimation
 
 IMAGES, DRAWS = 200, 3

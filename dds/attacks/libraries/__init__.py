@@ -1,0 +1,1 @@
+"""Attacks by other libraries, or as theirs."""

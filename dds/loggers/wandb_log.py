@@ -1,0 +1,212 @@
+"""A run on Weights & Biases: curves over the noise level, tables, pictures, figures and the report."""
+
+import os
+from base64 import b64decode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import wandb
+from PIL import Image
+
+from dds.batch import UNTOUCHED
+from dds.loggers.dashboard import beside_curves, curves, headline, noise_level, settings, values
+from dds.reports.pictures import Picture, Pictures
+from dds.results.layout import Entry, Line, Summary, is_attacked, line_name
+from dds.results.source import read_pictures
+from dds.results.standing import Comparison
+from dds.runs.run_folder import RunFolder
+
+_PATIENCE = {"init_timeout": 30, "finish_timeout": 300, "finish_timeout_raises": True}  # seconds
+_PICTURED = 100  # rows of the table of examples, of up to 5 pictures of at most 128 pixels
+_TAG = 64  # characters that W&B takes
+_STAGES = {"attacked": "attacked", "perturbation": "moved", "task saw": "shown", "decision": "decision"}
+
+
+def log_to_wandb(folder: RunFolder, summary: Summary, project: str) -> str:
+    """Send a finished run to W&B, or keep it on disk where W&B is not to be reached.
+
+    Args:
+        folder: The run's folder; W&B's own files go below it.
+        summary: The content of `summary.json`.
+        project: W&B project.
+
+    Returns:
+        Where the run is to be seen.
+
+    Raises:
+        wandb.Error: If W&B fails after it has started the run.
+    """
+    mode = wandb.setup(wandb.Settings(silent=True)).settings.mode  # silent: nor does it ask for a key
+    if mode == "disabled":
+        return "disabled"
+    with _data_below(folder.path / "wandb"):
+        run, why_offline = _start(folder, summary, project, mode)
+        later = f"wandb sync {quote(str(Path(run.dir).parent))}"
+        try:
+            try:
+                fill_run(run, folder, summary)
+            finally:
+                run.finish()
+        except TimeoutError:
+            return f"it takes too long; send the rest with: {later}"
+    return f"offline, {why_offline}; send it with: {later}" if why_offline else str(run.url)
+
+
+def fill_run(run: wandb.Run, folder: RunFolder, summary: Summary) -> None:
+    """Put all that people look at into a W&B run.
+
+    `noise_level` is the step of every metric, so that a dashboard's default panels are curves over it;
+    `sigma` is logged in the same rows, so that any panel's x axis can be set to it.
+
+    Args:
+        run: A run that is not finished.
+        folder: The run's folder.
+        summary: The content of `summary.json`.
+    """
+    comparison = Comparison(summary)
+    run.define_metric("noise_level")
+    run.define_metric("sigma")
+    run.define_metric("*", step_metric="noise_level")
+    *steps, last = curves(summary["conditions"])
+    for step in steps:
+        run.log(step)
+    run.log({**last, **headline(comparison), **_media(folder, summary, comparison)})
+    run.summary.update(beside_curves(summary["conditions"]))
+    run.summary.update({name: summary.get(name) for name in ("seconds", "calls")})
+
+
+@contextmanager
+def _data_below(path: Path) -> Iterator[None]:
+    """Have tables wait for `wandb sync` in the run folder, unless the user has named another place."""
+    own = "WANDB_DATA_DIR" not in os.environ
+    os.environ.setdefault("WANDB_DATA_DIR", str(path))
+    try:
+        yield
+    finally:
+        if own:
+            del os.environ["WANDB_DATA_DIR"]
+
+
+def _start(folder: RunFolder, summary: Summary, project: str, mode: str) -> tuple[wandb.Run, str]:
+    """Start a run, online if that is possible; also return why it is not."""
+    config = settings(folder, summary)
+    options: dict[str, Any] = {
+        "project": project,
+        "name": folder.path.name,
+        "group": folder.path.parent.name,
+        "job_type": "evaluation",
+        "tags": _tags(summary, config),
+        "config": config,
+        "dir": folder.path,
+        "settings": {name: value for name, value in _PATIENCE.items() if name in wandb.Settings.model_fields},
+    }
+    try:
+        return wandb.init(**options), f"WANDB_MODE is {mode}" if mode in ("offline", "dryrun") else ""
+    except wandb.Error as error:
+        return wandb.init(mode="offline", **options), str(error).partition("\n")[0]
+
+
+def _tags(summary: Summary, config: Mapping[str, Any]) -> list[str]:
+    """Return what runs are grouped by: task, data, network and purifier."""
+    network, purifier = _at(config, "task", "init_args", "model"), _at(config, "protocol", "purifier")
+    tags = [summary["task"], summary["data"], _name(network), _name(purifier)]
+    return [tag[-_TAG:] for tag in dict.fromkeys(tags) if tag]
+
+
+def _at(nested: Any, *path: str) -> Any:
+    for name in path:
+        nested = nested.get(name) or {}
+    return nested
+
+
+def _name(spec: Any) -> str:
+    """Return the name of what a configuration builds; behind `pretrained`, that of the network."""
+    if isinstance(spec, str):
+        return spec.removeprefix("zoo:")
+    arguments = {**_at(spec, "init_args"), **_at(spec, "dict_kwargs")}
+    name = str(spec.get("class_path", "")).rsplit(".", 1)[-1]
+    inner = {"pretrained": arguments.get("model"), "create_model": arguments.get("model_name")}.get(name)
+    return _name(inner) if inner else name
+
+
+def _media(folder: RunFolder, summary: Summary, comparison: Comparison) -> dict[str, Any]:
+    figures = sorted(folder.figures.glob("*.png"))
+    pictures = Pictures(read_pictures(folder), comparison.layout)
+    return {
+        **{f"figures/{path.stem}": wandb.Image(str(path)) for path in figures},
+        **_charts(comparison),
+        "conditions": _table([{**_stated(entry), **values(entry)} for entry in summary["conditions"]]),
+        "examples": _table(list(islice(_examples(pictures, comparison), _PICTURED))),
+        "report": wandb.Html(str(folder.report), inject=False),
+    }
+
+
+def _charts(comparison: Comparison) -> dict[str, Any]:
+    """Return the utility over both axes: of clean images and, for each sight, under the worst attack."""
+    points = {line_name(line): _points(comparison, line) for line in comparison.telling_lines()}
+    lines = {name: found for name, found in points.items() if found}
+    ys = [[value for _, value in found] for found in lines.values()]
+    charts = {}
+    for axis in ("noise_level", "sigma"):
+        xs = [[place[axis] for place, _ in found] for found in lines.values()]
+        title = f"{comparison.metric} over {axis}"
+        charts[f"utility/over_{axis}"] = wandb.plot.line_series(xs, ys, list(lines), title, axis)
+    return charts
+
+
+def _points(comparison: Comparison, line: Line) -> list[tuple[dict[str, float], float]]:
+    entries = [entry for entry in comparison.layout.row(line) if entry]
+    points = [(noise_level(entry), comparison.utility(entry)["value"]) for entry in entries]
+    return [(place, value) for place, value in points if place and value is not None]
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> wandb.Table:
+    columns: list[Any] = list(dict.fromkeys(name for row in rows for name in row))
+    data: list[Any] = [[row.get(name) for name in columns] for row in rows]
+    return wandb.Table(columns=columns, data=data)
+
+
+def _stated(entry: Entry) -> dict[str, Any]:
+    """Return what a condition is; without a defence it is at noise level 0."""
+    place = noise_level(entry)
+    return {
+        **{name: entry[name] for name in ("key", "attack", "attacker_sees")},
+        "defence": entry["defence"] or "t0",
+        "t": place.get("noise_level"),
+        "sigma": place.get("sigma"),
+        "draws": entry["draws"],
+    }
+
+
+def _examples(pictures: Pictures, comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """Return, image by image, what became of it under each condition of which the report has pictures."""
+    for image in range(len(pictures)):
+        original = _cell(pictures.picture(image, UNTOUCHED, "attacked", "original"))
+        place = pictures.indices[image] if pictures.indices else image
+        for line in comparison.telling_lines():
+            for entry in comparison.layout.row(line):
+                if entry and entry["key"] in pictures.keys:
+                    stages = _stages(pictures, image, entry)
+                    yield {"image": place, **_stated(entry), "original": original, **stages}
+
+
+def _stages(pictures: Pictures, image: int, entry: Entry) -> dict[str, Any]:
+    captions = {stage: stage for stage in _STAGES} | {"perturbation": f"perturbation × {pictures.factor}"}
+    cells: dict[str, Any] = {
+        stage: _cell(pictures.picture(image, entry["key"], what, captions[stage]))
+        for stage, what in _STAGES.items()
+    }
+    return cells if is_attacked(entry) else cells | {"perturbation": None}
+
+
+def _cell(picture: Picture) -> wandb.Image | str:
+    """Turn a picture of the report into one of W&B; a caption stays text."""
+    if picture.uri is None:
+        return picture.alt
+    _, data = picture.uri.split(",", 1)
+    return wandb.Image(Image.open(BytesIO(b64decode(data))), caption=picture.alt)

@@ -1,0 +1,1 @@
+"""Diffusion networks and what loads them."""

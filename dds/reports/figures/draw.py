@@ -1,0 +1,92 @@
+"""Figures of a run, made from its folder alone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from dds.reports.figures.examples import example_panels
+from dds.reports.figures.heatmap import facets, view_heatmaps
+from dds.reports.figures.sanity import sanity_curves
+from dds.reports.figures.style import STYLE, blank, write
+from dds.reports.figures.trade_off import comparable, trade_off
+from dds.reports.figures.utility import TOGETHER, sights, utility_curve
+from dds.results.layout import Layout, is_attacked
+from dds.results.sanity import find_curves, measures, without_curves
+from dds.results.standing import Comparison
+
+_WIDTH = 7.2  # inches, two columns of a paper
+
+
+def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path) -> list[Path]:
+    """Draw every figure of a run as PNG and as SVG.
+
+    Attacks that are points of sanity curves have a figure of their own and are left out of the others.
+
+    Args:
+        summary: The content of `summary.json`.
+        examples: The run's `examples.npz`.
+        folder: Where the figures go.
+
+    Returns:
+        The PNG files; the SVG files lie beside them.
+    """
+    compared = without_curves(summary)
+    with rc_context(STYLE):
+        with np.load(examples) as arrays:
+            figures = {"utility": _utility(compared), **_pictures(compared, dict(arrays))}
+        if comparable(Comparison(compared)):
+            figures["trade_off"] = _trade_off(compared)
+        if any(map(is_attacked, compared["conditions"])):
+            figures["heatmap"] = _heatmap(compared)
+        if find_curves(summary):
+            figures["sanity"] = _sanity(summary)
+        return [write(figure, folder / name)[0] for name, figure in figures.items()]
+
+
+def _utility(summary: Mapping[str, Any]) -> Figure:
+    layout = Layout(summary["conditions"])
+    if len(layout.lines) <= TOGETHER:
+        figure = blank(max(4.5, 0.75 * len(layout.defences)), 3.4)
+    else:
+        figure = blank(_WIDTH, 1.7 * len(sights(layout)))
+    utility_curve(figure, summary)
+    return figure
+
+
+def _pictures(summary: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Figure]:
+    """Draw example panels, and them together with the utility."""
+    lines = Comparison(summary).telling_lines()
+    width, height = 0.8 * len(Layout(summary["conditions"]).defences) + 1, 1.7 * len(lines) + 0.4
+    panels, overview = blank(width, height), blank(width + _WIDTH, height)
+    example_panels(panels, summary, shown, lines)
+    halves: Any = overview.subfigures(1, 2, width_ratios=[width, _WIDTH])
+    left, right = halves
+    example_panels(left, summary, shown, lines)
+    utility_curve(right, summary)
+    return {"examples": panels, "overview": overview}
+
+
+def _trade_off(summary: Mapping[str, Any]) -> Figure:
+    figure = blank(_WIDTH * 0.8, 4.2)
+    trade_off(figure, summary)
+    return figure
+
+
+def _heatmap(summary: Mapping[str, Any]) -> Figure:
+    layout = Layout(summary["conditions"])
+    parts = facets(layout)
+    width, height = 0.55 * len(layout.defences) + 1.2, 0.24 * len(layout.lines) + 0.26 * len(parts) + 0.7
+    figure = blank(max(4.5, width), height)
+    view_heatmaps(figure, summary)
+    return figure
+
+
+def _sanity(summary: Mapping[str, Any]) -> Figure:
+    settings = {curve.setting for curve in find_curves(summary)}
+    figure = blank(2.6 * len(settings) + 0.6, 2.2 * len(measures(summary)) + 0.8)
+    sanity_curves(figure, summary)
+    return figure

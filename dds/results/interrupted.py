@@ -1,0 +1,76 @@
+"""What can be said of a run that was interrupted."""
+
+import json
+from importlib import import_module
+from shlex import quote
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dds.errors import InputError
+from dds.protocol import Condition
+from dds.results.summary import summarise
+from dds.runs.grid import Grid
+from dds.runs.run_folder import RunFolder
+from dds.runs.samples import merge_rows
+from dds.tasks import BaseTask
+
+
+def read_interrupted(folder: RunFolder) -> dict[str, Any]:
+    """Summarise as much of an unfinished run as is there: images with all rows of what has any.
+
+    Returns:
+        What `summary.json` would hold, of those images and conditions, and what is `missing` in words.
+
+    Raises:
+        InputError: If the folder is no run's, or nothing in it is whole.
+    """
+    head, grid = _read_plan(folder)
+    rows = folder.read(grid)
+    missing = grid.missing(rows)
+    begun = np.flatnonzero(~missing.all(axis=1))
+    images = np.asarray(grid.images)[np.flatnonzero(~missing[begun].any(axis=0))]
+    if 0 not in begun or not len(images):
+        raise InputError(
+            f"{folder.path} was interrupted before any image was measured under all conditions. Go on by the "
+            f"command that started it, with --resume --name={quote(folder.path.name)}."
+        )
+    whole = rows.filter(pc.is_in(rows["index"], pa.array(images.tolist(), pa.int64())))
+    conditions = [grid.conditions[place] for place in begun]
+    entries = summarise(find_task(folder), conditions, *merge_rows(whole, grid.keys), head["seed"])
+    measured = {"images": len(images), "seconds": folder.seconds(), "conditions": entries}
+    return {**head, **measured, "missing": grid.describe(missing)}
+
+
+def _read_plan(folder: RunFolder) -> tuple[dict[str, Any], Grid]:
+    """Return what was known of a run when it started."""
+    try:
+        plan = json.loads(folder.plan.read_text())
+        conditions = [Condition.from_dict(fields) for fields in plan["conditions"]]
+        return dict(plan["head"]), Grid(conditions, plan["indices"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{folder.path} holds no summary.json, and no plan.json of an interrupted run "
+            f"({type(error).__name__}). Name the folder of a run, runs/<experiment>/<name>."
+        ) from error
+
+
+def find_task(folder: RunFolder) -> type[BaseTask]:
+    """Find the task that a run's configuration names.
+
+    Raises:
+        InputError: If it cannot be imported, or is no task.
+    """
+    path = folder.read_config()["task"]["class_path"]
+    module, _, name = path.rpartition(".")
+    try:
+        task = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{folder.config} names a task that cannot be imported: {path}. Name its folder by PYTHONPATH=…"
+        ) from error
+    if not (isinstance(task, type) and issubclass(task, BaseTask)):
+        raise InputError(f"{folder.config} names {path} as task; expected a subclass of dds.tasks.BaseTask.")
+    return task

@@ -1,0 +1,127 @@
+from dataclasses import asdict
+from typing import Any
+
+from lightning.pytorch import Trainer
+from rich.console import Console
+from torch import nn
+
+from dds.callbacks import AttackAndPurify
+from dds.data import BaseDataModule
+from dds.models.untrained import is_untrained
+from dds.protocol import Plan
+from dds.runs.division import own_cells
+from dds.runs.grid import Grid, Piece
+from dds.runs.provenance import provenance
+from dds.runs.run_folder import SCHEMA, RunFolder
+from dds.runs.writer import ResultsWriter
+from dds.tasks import BaseTask
+
+
+class Job:
+    """One command's part of a run: it measures what of it is not measured yet.
+
+    Args:
+        task: The task.
+        data: The test images.
+        protocol: The conditions.
+        share: `2/5`, the second of five shares of the images; None: all.
+        conditions: Patterns of keys, `clean/*,pgd/*`; None: all.
+        console: Where it says what it does; default: the standard output.
+
+    Attributes:
+        grid: All there is to measure in the run.
+        facts: Versions of what computes, and the hash of each network's weights.
+
+    Raises:
+        InputError: If there are no such images or conditions.
+    """
+
+    def __init__(
+        self,
+        task: BaseTask,
+        data: BaseDataModule,
+        protocol: AttackAndPurify,
+        share: str | None = None,
+        conditions: str | None = None,
+        console: Console | None = None,
+    ) -> None:
+        self.task, self.data, self.protocol = task, data, protocol
+        self.grid = Grid(protocol.plan.conditions, data.test_dataset().indices)
+        named: dict[str, nn.Module | None] = {"task": task.model, "purifier": protocol.purifier}
+        self._networks = {name: network for name, network in named.items() if network is not None}
+        self.facts = provenance(self._networks)
+        self._own = own_cells(self.grid, share, conditions)
+        self._console = console or Console()
+
+    def with_header(self, config: str) -> str:
+        """Return a configuration below lines that say what it met: versions, weights, images."""
+        images = {"images": str(len(self.grid.images)), "digest": self.data.identity()}
+        facts = {**self.facts, "data": images}
+        lines = [f"# {part}: {name} {value}" for part, said in facts.items() for name, value in said.items()]
+        return "\n".join([*lines, config])
+
+    def measure(self, trainer: Trainer, writer: ResultsWriter) -> None:
+        """Measure, and leave parts in the run folder.
+
+        Args:
+            trainer: With protocol and writer among its callbacks.
+            writer: What writes the parts.
+
+        Raises:
+            InputError: If the folder holds another run.
+        """
+        whole, folder = self.protocol.plan, writer.folder
+        folder.check_same_work(writer.config)
+        writer.plan = self._plan()
+        for piece in folder.pieces(self.grid, self._own) if writer.go_on else self.grid.pieces(self._own):
+            self._prepare(piece, trainer)
+            writer.piece = piece
+            trainer.test(self.task, self.data, verbose=False)
+        self.protocol.plan = whole
+
+    def merge(self, folder: RunFolder) -> bool:
+        """Merge what all jobs have measured; or, false, say what is left to the others.
+
+        Raises:
+            InputError: If something is missing that this job has measured, or is there twice.
+        """
+        rows = folder.collect(self.grid, self._own)
+        if (left := folder.left(self.grid, rows)).any():
+            self._console.print(
+                f"This part is done; other jobs have yet to measure {self.grid.describe(left)}. The last one "
+                "writes the summary. If one died, start it again, or measure all that is left by --resume."
+            )
+            return False
+        folder.merge(self.grid, rows)
+        return True
+
+    def head(self) -> dict[str, Any]:
+        """Return what a summary says of a run before anything is measured."""
+        task, protocol = self.task, self.protocol
+        return {
+            "schema": SCHEMA,
+            "task": type(task).__name__,
+            "data": self.data.source.__name__,
+            "images": len(self.grid.images),
+            "seed": protocol.seed,
+            "utility": task.utility,
+            "score": task.score,
+            "lower_is_better": task.lower_is_better,
+            **self.facts,
+            "untrained": [name for name, network in self._networks.items() if is_untrained(network)],
+            "calls": None if protocol.is_open else asdict(protocol.cost),
+            **({"mask_names": list(self.data.mask_names)} if task.target == "mask" else {}),
+            "purification_calls": {str(one): protocol.defences.calls(one) for one in protocol.defences.all},
+        }
+
+    def _plan(self) -> dict[str, Any]:
+        conditions = [asdict(condition) for condition in self.grid.conditions]
+        return {"head": self.head(), "indices": self.grid.images, "conditions": conditions}
+
+    def _prepare(self, piece: Piece, trainer: Trainer) -> None:
+        """Set up a piece; clean images come first, since the task compares the others to them."""
+        self.protocol.plan = Plan.of(dict.fromkeys([self.grid.conditions[0], *piece.conditions]))
+        self.data.finished = self.grid.others(piece.images, trainer.world_size)
+        if trainer.is_global_zero:
+            counts = f"Now measuring {len(piece.images)} images, of {len(self.grid.images)} in all."
+            self._console.print(self.protocol.describe(), counts)

@@ -1,0 +1,316 @@
+import itertools
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+
+from dds.errors import InputError
+from dds.runs.examples import Examples, read_examples, write_examples
+from dds.runs.grid import Cells, Grid, Piece
+from dds.runs.samples import merge_rows, read_rows, seconds_of, write_parquet
+from dds.runs.whole_file import PARTIAL, whole_file, writing
+
+SCHEMA = 1
+"""The layout of a run folder's files; `summary.json` names it."""
+
+PATIENCE = 90.0
+"""Seconds until a file of another machine is given up; network file systems show it up to 60 seconds late."""
+
+_FACTS = ("# data:", "# weights:")
+"""Lines of `config.yaml` that tell what the configuration met: as decisive as itself."""
+
+_DIGEST = "# data: digest"
+"""The line that tells the images of one data set from those of another; older runs lack it."""
+
+
+class RunFolder:
+    """`runs/<experiment>/<name>/`: where everything that a run leaves is written.
+
+    Any number of processes on any number of machines add parts, each a file of its own; the first process of
+    a job that finds everything measured merges them. Nothing is locked.
+
+    Args:
+        path: The folder.
+        numbered: Whether another run may have the name already, so that this one takes the next.
+    """
+
+    def __init__(self, path: Path, numbered: bool = False) -> None:
+        self.path, self._numbered = path, numbered
+        self.parts = path / "parts"
+        self.figures = path / "figures"
+        self.samples = path / "samples.parquet"
+        self.votes = path / "votes.parquet"
+        self.summary = path / "summary.json"
+        self.config = path / "config.yaml"
+        self.plan = path / "plan.json"
+        self.report = path / "report.html"
+        self.classes = path / "class_iou.csv"
+        self.examples = path / "examples.npz"
+        self._made: list[Path] = []  # what has not been there before, innermost first
+        self._mark: Path | None = None  # by which other jobs see that this one is at work
+
+    # The start
+
+    def claimed(self) -> "RunFolder":
+        """Return this folder; of a numbered one, make the first of name, name_2, … that is nobody's."""
+        if not self._numbered:
+            return self
+        name = self.path.name
+        for taken in itertools.count(1):
+            folder = RunFolder(self.path.with_name(name if taken == 1 else f"{name}_{taken}"))
+            with writing(folder.path), suppress(FileExistsError):
+                folder._make(exist_ok=False)
+                return folder
+        raise AssertionError  # there is always a next number
+
+    def prepare(self, config: str, go_on: bool = False) -> None:
+        """Make the folder, or have it ready to go on with.
+
+        Args:
+            config: The complete configuration.
+            go_on: Whether there may be a run of the same configuration in it.
+
+        Raises:
+            InputError: If something else is in it, or it cannot be written.
+        """
+        with writing(self.path):
+            self._make(exist_ok=True)
+            if any(self.path.iterdir()) and not (go_on and self._is_run()):
+                raise InputError(
+                    f"{self.path} is not empty. Give another --name, or go on with that run by --resume."
+                )
+            if self.config.is_file():  # of a job that may be unable to take it away, as this one is here
+                self._made = self._made or [self.path]
+            self.parts.mkdir(exist_ok=True)
+            self.figures.mkdir(exist_ok=True)
+        if not self.config.is_file():
+            self.write_text(self.config, config)
+        self.check_same_work(config)  # two jobs may just have begun
+        self._mark = self.parts / f"{uuid4().hex}{PARTIAL}"
+        with writing(self._mark):
+            self._mark.touch()
+
+    def _make(self, exist_ok: bool) -> None:
+        new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(exist_ok=exist_ok)
+        self._made += new
+
+    def check_same_work(self, config: str) -> None:
+        """Refuse to go on with a run of another task, data set or protocol, or of other weights.
+
+        Args:
+            config: The configuration now, as in `config.yaml`.
+
+        Raises:
+            InputError: Showing the difference.
+        """
+        if not self.config.is_file():
+            return
+        try:
+            if (there := self.config.read_text()) == config:
+                return
+            before = _work(there).splitlines()
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError) as error:
+            raise InputError(
+                f"{self.config} is not the configuration of a run ({type(error).__name__}: {error}). Give "
+                "another --name, or remove the folder."
+            ) from error
+        now = _work(config).splitlines()
+        if not any(line.startswith(_DIGEST) for line in before):
+            now = [line for line in now if not line.startswith(_DIGEST)]
+        if before != now:
+            raise InputError(f"{self.path} was started with {_difference(before, now)}")
+
+    def wait_until_seen(self) -> None:
+        """Wait until this machine sees what the first process made.
+
+        Raises:
+            InputError: If it never does.
+        """
+        if not _in_time(lambda: self.config.is_file() and self.parts.is_dir()):
+            raise InputError(
+                f"{self.path} is not seen by every process; name a folder that all machines share by --runs."
+            )
+
+    def leave(self) -> None:
+        """Let other jobs know that this one is no longer at work."""
+        if self._mark is not None:
+            self._mark.unlink(missing_ok=True)
+
+    def discard_if_unused(self) -> None:
+        """Remove the folder, and those made for it, if nothing was measured and no other job is at work."""
+        if self._mark is None and not self._made:
+            return
+        self.leave()
+        if set(self.path.glob("*")) - {self.parts, self.figures, self.config, self.plan}:
+            return
+        with suppress(OSError):  # one of them is not empty
+            for folder in (self.parts, self.figures):
+                if folder.is_dir():
+                    folder.rmdir()
+            for file in (self.plan, self.config):
+                file.unlink(missing_ok=True)
+            for folder in self._made:
+                folder.rmdir()
+
+    # What is measured
+
+    def read(self, grid: Grid) -> pa.Table:
+        """Read all rows: of the merged tables if they are complete, else of the parts; see `read_rows`.
+
+        The parts are read first: another job may be merging, which removes them when the tables are there.
+        """
+        parts = read_rows(sorted(self.parts.glob("*.parquet")))
+        merged = read_rows([self.samples, self.votes])
+        return parts if grid.missing(merged).any() else merged
+
+    def pieces(self, grid: Grid, own: Cells) -> list[Piece]:
+        """List what is yet to be measured of some cells, `[C, I]`."""
+        missing = grid.missing(self.read(grid))
+        lost = self._lost_examples(grid, own[:, 0] & ~missing[:, 0])
+        return grid.pieces(missing & own) + ([grid.piece(lost, grid.images[:1], rows=False)] if lost else [])
+
+    def collect(self, grid: Grid, own: Cells) -> pa.Table:
+        """Read all rows, once those are seen that the processes of this job have written.
+
+        Args:
+            grid: All there is to measure.
+            own: `[C, I]`, the cells of this job.
+
+        Raises:
+            InputError: Naming what is missing of them.
+        """
+        until = time.monotonic() + PATIENCE
+        while (lacking := grid.missing(rows := self.read(grid)) & own).any():
+            if time.monotonic() > until:
+                raise InputError(
+                    f"{self.parts} lacks {grid.describe(lacking)}, although all processes have ended. Do all "
+                    "machines share this folder? --resume measures what is missing."
+                )
+            time.sleep(1)
+        return rows
+
+    def left(self, grid: Grid, rows: pa.Table) -> Cells:
+        """Find the cells that other jobs have yet to measure, or to show examples of; `[C, I]`."""
+        left = grid.missing(rows)
+        left[self._lost_examples(grid, ~left[:, 0]), 0] = True
+        return left
+
+    def merge(self, grid: Grid, rows: pa.Table) -> None:
+        """Turn the parts of all processes, which are complete, into the tables and `examples.npz`."""
+        if any(path.suffix != PARTIAL for path in self.parts.glob("*")):
+            samples, votes = merge_rows(rows, grid.keys)
+            seconds = self.seconds()
+            if votes is not None:
+                write_parquet(votes, self.votes)
+            write_parquet(samples, self.samples, seconds)
+            write_examples(self._read_examples(), self.examples)
+        shutil.rmtree(self.parts, ignore_errors=True)
+        for leftover in self.path.glob(f"*{PARTIAL}"):
+            leftover.unlink(missing_ok=True)
+
+    def seconds(self) -> float:
+        """Return the time that all processes together spent on what is measured."""
+        return seconds_of(sorted(self.parts.glob("*.parquet")) or [self.samples])
+
+    # Its files
+
+    def read_tables(self) -> tuple[pa.Table, pa.Table | None]:
+        """Return the samples and the votes (None where there are none)."""
+        return pq.read_table(self.samples), pq.read_table(self.votes) if self.votes.exists() else None
+
+    def read_config(self) -> dict[str, Any]:
+        """Read `config.yaml`.
+
+        Raises:
+            InputError: If it is missing, or not a run's.
+        """
+        try:
+            config: Any = yaml.safe_load(self.config.read_text())
+            _ = config["task"]["class_path"], config["data"]["class_path"], config["protocol"]["seed"]
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError) as error:
+            raise InputError(
+                f"{self.config} is not the configuration of a run ({type(error).__name__}: {error}). "
+                "Restore it, or evaluate again into a folder of its own."
+            ) from error
+        return dict(config)
+
+    def read_digest(self) -> str | None:
+        """Return what tells the run's images from others; None of a version that did not know it."""
+        lines = self.config.read_text().splitlines()
+        found = [line.removeprefix(_DIGEST).strip() for line in lines if line.startswith(_DIGEST)]
+        return found[0] if found else None
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a file so that one of this name is always whole."""
+        with whole_file(path) as file:
+            file.write(text.encode())
+
+    def write_plan(self, plan: Mapping[str, Any]) -> None:
+        """Write `plan.json`, which is there until the run is finished: what a report of it is made of."""
+        self.write_text(self.plan, json.dumps(plan, indent=1))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write `summary.json`, which holds what the plan does."""
+        self.write_text(self.summary, json.dumps(summary, indent=1, allow_nan=False))
+        self.plan.unlink(missing_ok=True)
+
+    def read_summary(self) -> dict[str, Any]:
+        """Read `summary.json`."""
+        return json.loads(self.summary.read_text())  # type: ignore[no-any-return]
+
+    def _is_run(self) -> bool:
+        """Tell whether the folder holds a run, or what is left of one that was killed at its very start."""
+        begun = (path.is_dir() or path.suffix == PARTIAL for path in self.path.rglob("*"))
+        return self.config.is_file() or all(begun)
+
+    def _lost_examples(self, grid: Grid, among: NDArray[np.bool_]) -> list[int]:
+        """Find the places of conditions whose examples are not there or broken, among `[C]`."""
+        found = self._read_examples()
+        return [int(place) for place in np.flatnonzero(among) if f"shown:{grid.keys[place]}" not in found]
+
+    def _read_examples(self) -> Examples:
+        return read_examples([self.examples, *sorted(self.parts.glob("*.npz"))])
+
+
+def _work(config: str) -> str:
+    """Return what of a configuration decides the results."""
+    settings = yaml.safe_load(config)
+    for harmless in ("batch_size", "num_workers"):
+        settings["data"]["init_args"].pop(harmless, None)
+    facts = [line for line in config.splitlines() if line.startswith(_FACTS)]
+    work = {part: settings[part] for part in ("task", "data", "protocol")}
+    return "\n".join([*facts, yaml.safe_dump(work)])
+
+
+def _difference(before: list[str], now: list[str]) -> str:
+    """Say what a run was started with; the two are what `_work` returns, in lines."""
+    settings = [[line for line in work if not line.startswith(_FACTS[0])] for work in (before, now)]
+    what = "another configuration"
+    if settings[0] == settings[1]:
+        what = (
+            "other images: files of the data set were added, removed, renamed or changed since, so that its "
+            "numbers of images mean others now. Put them back, or measure all anew under another name"
+        )
+    return "\n".join([f"{what}:", *unified_diff(before, now, "before", "now", n=1, lineterm="")])
+
+
+def _in_time(is_so: Callable[[], bool]) -> bool:
+    until = time.monotonic() + PATIENCE
+    while not is_so():
+        if time.monotonic() > until:
+            return False
+        time.sleep(1)
+    return True
