@@ -256,6 +256,15 @@ class BaseTask(LightningModule, ABC):
             {name: value[: min(EXAMPLES, real)].cpu() for name, value in images.items()},
         )
 
+    def running(self) -> dict[str, dict[str, dict[str, float | None]]]:
+        """Return what the images seen so far come to, for the eyes of people who wait.
+
+        Returns:
+            Key of each condition that was begun, to `loss` and the name of the utility, to `value`, `low` and
+            `high`, as in `summary.json`; None where there is none.
+        """
+        return {}
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the mean loss of a batch."""
         loss = self.image_loss(batch["image"], batch).mean()
