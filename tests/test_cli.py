@@ -17,7 +17,7 @@ from browser import CHROMIUM, ask
 from conftest import assert_same_samples
 from data.test_camvid import write_camvid
 from data.test_cifar10 import write_npz
-from results.test_wandb_log import read_wandb
+from loggers.test_wandb_log import read_wandb
 
 from dds.cli import evaluate
 from dds.command_line import CONFIGS

@@ -168,6 +168,8 @@ MISTAKES = {
     "tabs": ("protocol:\n\tdraws: 3", "mistake.yaml, line 2", "spaces"),
     "no mapping": ("- 3", "mistake.yaml holds no settings"),
     "not a number": ("task: null", "task must be set", "--config"),
+    "nothing below a misspelt group": ("protocl: {}", "no setting protocl.", "Did you mean protocol?"),
+    "nothing below a misspelt setting": ("protocol: {attaks: {}}", "no setting protocol.attaks", "attacks?"),
     # what the classes refuse
     "zoo misspelt": ("--task.model=zoo:scenes-segmentaton", "the zoo has no", "scenes-segmentation"),
     "weights not there": ("--task.model=net.pth", "net.pth does not exist"),

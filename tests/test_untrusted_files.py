@@ -97,9 +97,9 @@ def test_each_dangerous_call_has_one_place():
                     found.setdefault(call, set()).add(path.relative_to(package).as_posix())
     assert found.pop("importlib.import_module") == {
         "data/nyu_labelled.py",  # h5py
-        "models/empty_prompt.py",  # transformers
+        "models/diffusion/empty_prompt.py",  # transformers
         "models/weights.py",  # BUILDERS alone
-        "models/yolox.py",  # onnx2torch
+        "models/detectors/yolox.py",  # onnx2torch
     }
     named_by_a_yaml = {"attacks/libraries/art_attack.py", "results/interrupted.py"}
     named_by_an_option = {"command_line/importing.py"}

@@ -23,7 +23,7 @@ class _ConfigByName(ActionConfigFile):  # type: ignore[misc]
 
     def __call__(self, parser: Any, cfg: Any, values: str, option: Any = None) -> None:
         path = find_config(values)
-        _check_yaml(path)
+        _check_names(_read_yaml(path), {action.dest for action in parser._actions}, path)
         import_from(path.parent)
         super().__call__(parser, cfg, str(path), option)
 
@@ -43,8 +43,8 @@ def find_config(name: str) -> Path:
     raise InputError(f"there is no config {name!r}; expected a path, or one of {', '.join(shipped)}.{close}")
 
 
-def _check_yaml(path: Path) -> None:
-    """Refuse what is no YAML of settings, by the line where it goes wrong."""
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """Read settings; refuse what is no YAML of any, by the line where it goes wrong."""
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
@@ -54,6 +54,19 @@ def _check_yaml(path: Path) -> None:
         raise InputError(f"{path}{line}: {error.problem}; expected YAML, indented by spaces.") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no settings; expected task, data, protocol or some of them.")
+    return content
+
+
+def _check_names(settings: dict[str, Any], options: set[str], path: Path, above: str = "") -> None:
+    """Refuse names below which there is nothing and that no option has: jsonargparse passes them over."""
+    groups = {option.rpartition(".")[0] for option in options}
+    allowed = {option.removeprefix(above).partition(".")[0] for option in options if option.startswith(above)}
+    for name, value in settings.items():
+        if value == {} and name not in allowed:
+            close = did_you_mean(str(name), allowed)
+            raise InputError(f"{path}: there is no setting {above}{name}.{close}")
+        if isinstance(value, dict) and f"{above}{name}" in groups:
+            _check_names(value, options, path, f"{above}{name}.")
 
 
 _MORE = (

@@ -11,8 +11,9 @@ import pytest
 import torch
 from conftest import TinyClassifier, art_classifier
 
-from dds.attacks import APGD, DLR, MIFGSM, PGD, ArtAttack, AutoAttack, Margin, Square, TaskLoss, auto_attack
+from dds.attacks import APGD, DLR, MIFGSM, PGD, ArtAttack, AutoAttack, Margin, Square, TaskLoss
 from dds.attacks.apgd import CHECKPOINTS
+from dds.attacks.libraries import auto_attack
 from dds.attacks.libraries.one_image import OneImage
 from dds.noise import Streams
 from dds.tasks import Classification

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from dds.batch import check_images
-from dds.data import Scenes, scenes
+from dds.data import Scenes
+from dds.data.scenes import scenes
 from dds.data.scenes.renderer import SEMANTIC, SOLIDS
 from dds.errors import InputError
 

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger
-from results.test_wandb_log import SUMMARY, write_run
+from loggers.test_wandb_log import SUMMARY, write_run
 
 from dds.loggers.loggers import log_to
 

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from results.test_comparison import make_run
-from results.test_report import Page
+from reports.test_comparison import make_run
+from reports.test_report import Page
 
 from dds.data import Ade20k, CamVid, Cityscapes, Scenes, VocSegmentation
 from dds.reports import page as page_of_run

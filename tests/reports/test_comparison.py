@@ -13,7 +13,7 @@ import yaml
 from browser import ask, needs_browser
 from matplotlib.figure import Figure
 from PIL import Image
-from results.test_report import EVIL, Page
+from reports.test_report import EVIL, Page
 from scipy import stats
 
 import dds.tasks
@@ -27,9 +27,10 @@ from dds.reports.differences import differing_configs, remarks, warnings
 from dds.reports.figures import Outcome, courses, exchange
 from dds.reports.figures.comparison import looks
 from dds.reports.paired import pair_up, unpaired
-from dds.results.summary import SCHEMA, summarise
+from dds.results.summary import summarise
 from dds.runs import RunFolder
 from dds.runs.examples import write_examples
+from dds.runs.run_folder import SCHEMA
 
 DRAWS, IMAGES = 2, range(60)
 T50, T145 = Defence("t50", NoiseLevel(50, 0.088)), Defence("t145", NoiseLevel(145, 0.252))

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from results.test_comparison import image_means, make_run
-from results.test_report import Page
+from reports.test_comparison import image_means, make_run
+from reports.test_report import Page
 
 from dds.cli import evaluate
 from dds.reports import comparison, write_comparison

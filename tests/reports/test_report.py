@@ -23,9 +23,10 @@ from dds.reports.text import headlines, paragraphs
 from dds.results.layout import Layout
 from dds.results.source import gaps, read_run
 from dds.results.standing import Comparison
-from dds.results.summary import SCHEMA, summarise
+from dds.results.summary import summarise
 from dds.runs import RunFolder
 from dds.runs.examples import write_examples
+from dds.runs.run_folder import SCHEMA
 from dds.tasks import Classification
 
 EVIL = '<script>alert("&")$x'
