@@ -70,6 +70,7 @@ class Job:
         Raises:
             InputError: If the folder holds another run.
         """
+        self.task.start_over()
         whole, folder = self.protocol.plan, writer.folder
         folder.check_same_work(writer.config)
         writer.plan = self._plan()

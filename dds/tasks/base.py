@@ -269,6 +269,26 @@ class BaseTask(LightningModule, ABC):
             {name: value[: min(EXAMPLES, real)].cpu() for name, value in images.items()},
         )
 
+    def start_over(self) -> None:
+        """Forget what earlier runs have measured, and see that there is something to measure with.
+
+        Raises:
+            InputError: If `metrics` returns anything but metrics.
+        """
+        self._running.clear()
+        try:
+            metrics = self.metrics(Resampling(replicates=0))
+        except (TypeError, ValueError) as error:  # of torchmetrics, on what is no metric
+            raise self._no_metrics(str(error)) from error
+        if not isinstance(metrics, MetricCollection):
+            raise self._no_metrics(f"it returns a {type(metrics).__name__}")
+
+    def _no_metrics(self, why: str) -> InputError:
+        return InputError(
+            f"{type(self).__name__}.metrics returns no metrics ({why}); expected a torchmetrics "
+            "MetricCollection, e.g. MetricCollection({'accuracy': dds.metrics.Mean('correct', resampling=resampling)})."
+        )
+
     def running(self) -> dict[str, dict[str, Interval]]:
         """Return what the images seen so far come to, for the eyes of people who wait.
 
