@@ -286,7 +286,8 @@ class BaseTask(LightningModule, ABC):
     def _no_metrics(self, why: str) -> InputError:
         return InputError(
             f"{type(self).__name__}.metrics returns no metrics ({why}); expected a torchmetrics "
-            "MetricCollection, e.g. MetricCollection({'accuracy': dds.metrics.Mean('correct', resampling=resampling)})."
+            "MetricCollection, such as MetricCollection({'accuracy': dds.metrics.Mean('correct', "
+            "resampling=resampling)})."
         )
 
     def running(self) -> dict[str, dict[str, Interval]]:
