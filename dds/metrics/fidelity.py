@@ -1,3 +1,5 @@
+from typing import cast
+
 import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
@@ -20,7 +22,7 @@ def fidelity(shown: Tensor, original: Tensor) -> dict[str, Tensor]:
     ssim = shown.new_ones(len(shown))
     if not same.all():
         measured = structural_similarity_index_measure(shown, original, data_range=1.0, reduction="none")
-        ssim = torch.where(same, ssim, measured)
+        ssim = torch.where(same, ssim, cast(Tensor, measured))
     return {"psnr": psnr.clamp(max=_MOST), "ssim": ssim}
 
 
