@@ -2,10 +2,14 @@
 
 import fcntl
 import json
-import re
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
+
+_LONGEST = 128
+_REFUSED = set("/\\#?%:")
+"""What W&B takes no id with."""
 
 
 class KeptId:
@@ -44,8 +48,11 @@ class KeptId:
         return True
 
     def _read(self, text: str) -> None:
-        found = re.fullmatch(r'\{"id": "([\w-]{1,128})"\}\n?', text)
-        self.id, self.damaged = found and found[1], bool(text) and not found
+        found = None
+        with suppress(ValueError, LookupError, TypeError):
+            found = json.loads(text)["id"]
+        fits = isinstance(found, str) and 0 < len(found) <= _LONGEST and not _REFUSED & set(found)
+        self.id, self.damaged = found if fits else None, bool(text) and not fits
 
     def keep(self, new: str) -> None:
         """Write the id, where it is held and has changed."""

@@ -8,6 +8,7 @@ import numpy as np
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
+from dds.errors import InputError
 from dds.loggers.dashboard import (
     SECONDS,
     Dashboard,
@@ -27,6 +28,8 @@ Loggers = bool | Logger | list[Logger]
 """True: W&B; false: none; or loggers by their `class_path`, as for Lightning's trainer."""
 
 _AT_ONCE = 1000  # metrics that MLflow takes in one call
+_LONGEST = 128  # characters of the name of a project on W&B
+_REFUSED = set("/\\#?%:")  # in it
 
 
 def dashboards(loggers: Loggers, project: str) -> list[Dashboard]:
@@ -35,13 +38,30 @@ def dashboards(loggers: Loggers, project: str) -> list[Dashboard]:
     Args:
         loggers: Where to.
         project: The project on W&B, where `loggers` is true.
+
+    Raises:
+        InputError: If one is no logger, or W&B refuses the project's name.
     """
     if isinstance(loggers, bool):
-        return [WandbDashboard(project)] if loggers else []
-    return [
-        WandbDashboard(project, logger) if isinstance(logger, WandbLogger) else LoggerDashboard(logger)
-        for logger in (loggers if isinstance(loggers, list) else [loggers])
-    ]
+        return [WandbDashboard(_checked(project))] if loggers else []
+    return [_dashboard(logger, project) for logger in (loggers if isinstance(loggers, list) else [loggers])]
+
+
+def _dashboard(logger: Logger, project: str) -> Dashboard:
+    if not isinstance(logger, Logger):
+        raise InputError(
+            f"logger is {logger!r}; expected true for W&B, false, or one or a list of Lightning's loggers."
+        )
+    return WandbDashboard(project, logger) if isinstance(logger, WandbLogger) else LoggerDashboard(logger)
+
+
+def _checked(project: str) -> str:
+    if not project or len(project) > _LONGEST or _REFUSED & set(project):
+        raise InputError(
+            f"project is {project!r}, which W&B refuses; expected 1 to {_LONGEST} characters, none of them "
+            f"{' '.join(sorted(_REFUSED))}"
+        )
+    return project
 
 
 class LoggerDashboard(Dashboard):

@@ -104,7 +104,8 @@ class WandbDashboard(Dashboard):
         new = "; what was there before cannot be gone on with" if self._kept.damaged else ""
         if self._run.offline:
             why = f", {self._why_offline}" if self._why_offline else ""
-            return f"offline{why}{new}; send it with: {self._later()}"
+            what = "all parts of it" if len(self._parts()) > 1 else "it"
+            return f"offline{why}{new}; send {what} with: {self._later()}"
         before = f"; send what came before with: {self._later()}" if self._parts() else ""
         return f"{self._run.url}{new}{before}"
 

@@ -140,7 +140,10 @@ def test_all_parts_of_an_offline_run_are_named(evaluate, every_row, fresh, tmp_p
     with pytest.raises(SystemExit):
         evaluate(True, stopped(2))
     evaluate(True, resume=True, quiet=False)
-    assert f"wandb sync {tmp_path}/run/wandb/offline-run-*-" in capsys.readouterr().out.replace("\n", "")
+    assert (
+        f"send all parts of it with: wandb sync {tmp_path}/run/wandb/offline-run-*-"
+        in capsys.readouterr().out.replace("\n", "")
+    )
 
 
 def test_a_damaged_id_is_a_new_run_and_is_said(evaluate, every_row, fresh, tmp_path, capsys):  # noqa: F811
@@ -285,4 +288,11 @@ def test_a_run_of_which_nothing_was_measured_leaves_nothing(evaluate, fresh, tmp
     fresh.setattr(live, "_HASTE", 60.0)
     with pytest.raises(SystemExit):
         evaluate(True, stopped(1))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("options", [{"logger": "wandb"}, {"logger": True, "project": "a/b"}])
+def test_what_no_dashboard_takes_is_refused_before_the_work(evaluate, tmp_path, options):
+    with pytest.raises(dds.InputError, match=r"logger is 'wandb'|project is 'a/b', which W&B refuses"):
+        evaluate(**options)
     assert not list(tmp_path.iterdir())
