@@ -24,7 +24,6 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-import wandb
 import yaml
 from callbacks.test_attack_and_purify import Kept, trainer
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
@@ -42,7 +41,7 @@ from dds.command_line import CONFIGS
 from dds.controls import GaussianNoise
 from dds.data import BaseDataModule
 from dds.errors import InputError
-from dds.loggers.wandb_log import log_to_wandb
+from dds.loggers.wandb_log import fill_run
 from dds.models import DinoSegmenter
 from dds.models.diffusion.schedule import NoiseLevel
 from dds.noise import Streams
@@ -609,17 +608,10 @@ def test_rule_8_no_point_in_the_figure(incomplete):
     assert points["distance, attacker sees same"] == [1, 2]
 
 
-def test_rule_8_no_number_on_weights_and_biases(incomplete, tmp_path, monkeypatch):
+def test_rule_8_no_number_on_weights_and_biases(incomplete, tmp_path):
     steps = []
-    run = SimpleNamespace(
-        define_metric=lambda *names, **options: None,
-        log=steps.append,
-        summary={},
-        finish=lambda: None,
-        dir=str(tmp_path),
-    )
-    monkeypatch.setattr(wandb, "init", lambda **options: run)
-    log_to_wandb(RunFolder(tmp_path / "run"), incomplete, "dds")
+    run = SimpleNamespace(define_metric=lambda *names, **options: None, log=steps.append, summary={})
+    fill_run(run, RunFolder(tmp_path / "run"), incomplete)
     logged = {
         f"{name.removesuffix('/accuracy')}/t{step['noise_level']}"
         for step in steps

@@ -31,6 +31,8 @@ class Job:
     Attributes:
         grid: All there is to measure in the run.
         facts: Versions of what computes, and the hash of each network's weights.
+        own: `[C, I]`, what of it this job is to see to.
+        pieces: What of that it measures itself, once that is known.
 
     Raises:
         InputError: If there are no such images or conditions.
@@ -50,7 +52,8 @@ class Job:
         named: dict[str, nn.Module | None] = {"task": task.model, "purifier": protocol.purifier}
         self._networks = {name: network for name, network in named.items() if network is not None}
         self.facts = provenance(self._networks)
-        self._own = own_cells(self.grid, share, conditions)
+        self.own = own_cells(self.grid, share, conditions)
+        self.pieces: list[Piece] = []
         self._console = console or Console()
 
     def with_header(self, config: str) -> str:
@@ -74,7 +77,8 @@ class Job:
         whole, folder = self.protocol.plan, writer.folder
         folder.check_same_work(writer.config)
         writer.plan = self._plan()
-        for piece in folder.pieces(self.grid, self._own) if writer.go_on else self.grid.pieces(self._own):
+        self.pieces = folder.pieces(self.grid, self.own) if writer.go_on else self.grid.pieces(self.own)
+        for piece in self.pieces:
             self._prepare(piece, trainer)
             writer.piece = piece
             trainer.test(self.task, self.data, verbose=False)
@@ -86,7 +90,7 @@ class Job:
         Raises:
             InputError: If something is missing that this job has measured, or is there twice.
         """
-        rows = folder.collect(self.grid, self._own)
+        rows = folder.collect(self.grid, self.own)
         if (left := folder.left(self.grid, rows)).any():
             self._console.print(
                 f"This part is done; other jobs have yet to measure {self.grid.describe(left)}. The last one "
