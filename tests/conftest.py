@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from dds.metrics import Resampling
+
 os.environ["WANDB_MODE"] = "offline"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several small processes are faster than several threads
 torch.set_num_threads(1)
@@ -89,7 +91,28 @@ def images() -> torch.Tensor:
 
 def metrics_of(task, pairs):
     """Return the data-set metrics of decisions and their batches, given in any number of parts."""
-    parts = [task.statistics(decision, batch) for decision, batch in pairs]
-    statistics = {name: torch.cat([part[name] for part in parts]).double().numpy() for name in parts[0]}
-    images = len(next(iter(statistics.values())))
-    return {name: value[0].item() for name, value in task.metrics(statistics, np.ones((1, images))).items()}
+    metrics, first = task.metrics(Resampling(replicates=0)), 0
+    for decision, batch in pairs:
+        statistics = task.statistics(decision, batch)
+        index = first + torch.arange(len(decision))
+        metrics.update(index=index, **statistics)
+        first += len(index)
+    return {name: value.item() for name, value in metrics.compute().items()}
+
+
+class Weights:
+    """Data sets in which each image is as often as it says, `[R, N]`."""
+
+    def __init__(self, weights):
+        self.replicates, self._weights = len(weights) - 1, torch.as_tensor(weights).double().T
+
+    def weights(self, index):
+        return self._weights[index]
+
+
+def resampled_metrics(task, statistics, weights):
+    """Return the metrics, `[R]` each, of what was measured of N images on R data sets."""
+    metrics = task.metrics(Weights(weights))
+    given = {name: torch.as_tensor(value) for name, value in statistics.items()}
+    metrics.update(index=torch.arange(len(next(iter(given.values())))), **given)
+    return {name: value.numpy() for name, value in metrics.compute().items()}

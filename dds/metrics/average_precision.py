@@ -3,15 +3,17 @@
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics.utilities.data import dim_zero_cat
 
-Array = NDArray[Any]
+from dds.metrics.resampled import Resampled
 
-RECALLS = np.linspace(0, 1, 101)
-"""Where COCO reads the precision off."""
+Array = NDArray[np.float64]
 
 
-def average_precision(scores: Array, positive: Array, weights: Array) -> Array:
+def average_precision(scores: NDArray[np.floating], positive: NDArray[np.bool_], weights: Array) -> Array:
     """Compute the area under the precision-recall curve, as scikit-learn and torchmetrics do.
 
     Args:
@@ -31,35 +33,58 @@ def average_precision(scores: Array, positive: Array, weights: Array) -> Array:
     return area / _positive(weights @ positive)  # type: ignore[no-any-return]
 
 
-def interpolated_average_precision(right: Array, ignored: Array, objects: Array, weights: Array) -> Array:
-    """Compute COCO's average precision of one class at one IoU threshold.
-
-    The precision at a recall is the highest at that recall or any above it, read at 101 recalls (Lin et al.,
-    ECCV 2014; pycocotools `COCOeval.accumulate`). As wrong detections only lower it, the right
-    ones are enough to know it.
-
-    Args:
-        right: `[N]` bool, detections that found an object, by falling score; equal scores stay in that order.
-        ignored: `[N]` bool, detections that are neither right nor wrong.
-        objects: `[R]` number of objects of the class.
-        weights: `[R, N]`, how often each detection's image is in each data set.
-
-    Returns:
-        `[R]`; NaN where a data set has no such object.
-    """
-    seen = np.cumsum(weights * ~ignored, axis=1)[:, right]  # (R, right ones)
-    hits = np.cumsum(weights[:, right], axis=1)
-    precision = hits / np.maximum(seen, 1)
-    highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    recall = hits / np.maximum(objects, 1)[:, None]
-    reached = np.searchsorted(RECALLS, recall, side="right")  # recalls read at or before a detection
-    read = (np.diff(reached, axis=1, prepend=0) * highest).sum(1) / len(RECALLS)
-    return np.where(objects > 0, read, np.nan)
-
-
 def mean_over_classes(each: Array) -> Array:
     """Average over the classes that a data set has, `[C, R]` to `[R]`; NaN where it has none."""
     return np.nansum(each, axis=0) / _positive(np.isfinite(each).sum(0))  # type: ignore[no-any-return]
+
+
+class LabelAveragePrecision(Resampled):
+    """Average precision of each label, averaged over those that some image shows.
+
+    Labels that are not known (-1) are left out. On the data set itself it is torchmetrics'
+    `MultilabelAveragePrecision`, which takes no weights.
+
+    Example:
+        >>> metric = LabelAveragePrecision()
+        >>> seen, shown = torch.tensor([[0.9, 0.2], [0.4, 0.6]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> metric.update(torch.arange(2), probability=seen, labels=shown)
+        >>> metric.compute()
+        tensor(1., dtype=torch.float64)
+    """
+
+    index: list[Tensor]
+    probability: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.add_rows("index", "probability", "labels")
+
+    def update(self, index: Tensor, probability: Tensor, labels: Tensor) -> None:
+        """Add images.
+
+        Args:
+            index: `[B]` their places in the data set.
+            probability: `[B, C]`.
+            labels: `[B, C]`, 1 for what the image shows, 0 else, -1 where that is not known.
+        """
+        self.index.append(index)
+        self.probability.append(probability)
+        self.labels.append(labels)
+
+    def compute(self) -> Tensor:
+        """Return the mean on each data set, `[1 + R]`; NaN where it shows no label."""
+        weights = self.resampling.weights(dim_zero_cat(self.index)).T.numpy()  # (1 + R, N)
+        columns = zip(
+            dim_zero_cat(self.probability).T.cpu().numpy(),
+            dim_zero_cat(self.labels).T.cpu().numpy(),
+            strict=True,
+        )
+        each = [
+            average_precision(probability[labels >= 0], labels[labels >= 0] > 0, weights[:, labels >= 0])
+            for probability, labels in columns
+        ]  # C of (1 + R,)
+        return torch.from_numpy(mean_over_classes(np.array(each)))
 
 
 def _positive(count: Array) -> Array:

@@ -1,22 +1,28 @@
 """COCO's average precision in two steps: which detections of an image are right, and what follows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchmetrics.utilities.data import dim_zero_cat
 from torchvision.ops import box_area
 
-from dds.metrics.average_precision import interpolated_average_precision
+from dds.metrics.average_precision import mean_over_classes
+from dds.metrics.resampled import Resampled
 
 Array = NDArray[Any]
+
+RECALLS = np.linspace(0, 1, 101)
+"""Where COCO reads the precision off."""
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """IoU from which on a detection is right; the metric averages over them."""
 
 _BITS = 2 ** np.arange(len(THRESHOLDS))
+_AT_ONCE = 125  # resampled data sets; with more, what is summed up does not fit into a processor's cache
 
 
 def match(detections: Tensor, boxes: Tensor, classes: Tensor, crowd: Tensor) -> tuple[Array, Array]:
@@ -68,28 +74,122 @@ def to_bits(flags: Array) -> Array:
 def average_precisions(images: Mapping[str, Array], weights: Array) -> Array:
     """Compute the average precision of each class that occurs, at each of `THRESHOLDS`.
 
+    The precision at a recall is the highest at that recall or any above it, read at 101 recalls (Lin et al.,
+    ECCV 2014; pycocotools `COCOeval.accumulate`). As wrong detections only lower it, it is computed at the
+    right ones alone.
+
     Args:
         images: Of N images with K detections each, by falling score: `scores` (0: no detection), `classes`,
             and `right` and `ignored` as bits, `[N, K]` each; and `objects` `[N, M]`, the class of each
             object, -1 where there is none.
-        weights: `[R, N]`, how often each image is in each data set.
+        weights: `[N, R]`, how often each image is in each data set.
 
     Returns:
         `[C, 10, R]`; NaN where a data set has no object of the class.
     """
     objects = images["objects"]
     classes = np.unique(objects[objects > 0])
-    each = [_of_class(images, weights, one) for one in classes]
-    return np.array(each).reshape(len(classes), len(THRESHOLDS), len(weights))
+    result = np.empty((len(classes), len(THRESHOLDS), weights.shape[1]))
+    for place, one in enumerate(classes):
+        image, right, ignored = _detections(images, one)
+        for first in range(0, weights.shape[1], _AT_ONCE):
+            some = slice(first, first + _AT_ONCE)
+            drawn = weights[:, some].astype(np.float32)  # whole numbers below 2^24 are exact
+            total = (objects == one).sum(1) @ weights[:, some]  # (R,)
+            result[place, :, some] = list(_of_class(drawn[image], right, ignored, total))
+    return result
 
 
-def _of_class(images: Mapping[str, Array], weights: Array, one: int) -> list[Array]:
+def _detections(images: Mapping[str, Array], one: int) -> tuple[Array, Array, Array]:
+    """Return image, `right` and `ignored` of the detections of a class, `[D]` each, by falling score."""
     image, place = np.nonzero((images["classes"] == one) & (images["scores"] > 0))
     order = np.argsort(-images["scores"][image, place], kind="stable")  # of equals the earlier image first
     image, place = image[order], place[order]
-    right, ignored = (images[name][image, place].astype(int) for name in ("right", "ignored"))
-    objects = weights @ (images["objects"] == one).sum(1)  # (R,)
-    drawn = weights[:, image]  # (R, detections)
-    return [
-        interpolated_average_precision(right & bit > 0, ignored & bit > 0, objects, drawn) for bit in _BITS
-    ]
+    return image, images["right"][image, place].astype(int), images["ignored"][image, place].astype(int)
+
+
+def _of_class(drawn: Array, right: Array, ignored: Array, total: Array) -> Iterator[Array]:
+    """Compute the average precision of a class at each of `THRESHOLDS`, `[R]`.
+
+    Args:
+        drawn: `[D, R]`, how often each detection is in each data set.
+        right: `[D]`, bits.
+        ignored: `[D]`, bits.
+        total: `[R]`, the number of objects.
+    """
+    some = np.flatnonzero(right)  # right at some threshold
+    seen, own = np.cumsum(drawn, axis=0)[some], drawn[some]  # (S, R)
+    for bit in _BITS:
+        hit = right[some] & bit > 0
+        left_out = np.flatnonzero(ignored & bit)
+        before = np.cumsum(np.concatenate([np.zeros_like(drawn[:1]), drawn[left_out]]), axis=0)
+        counted = seen[hit] - before[np.searchsorted(left_out, some[hit])]
+        yield interpolated_average_precision(np.cumsum(own[hit], axis=0), counted, total)
+
+
+def interpolated_average_precision(hits: Array, seen: Array, objects: Array) -> Array:
+    """Compute COCO's average precision of one class at one IoU threshold.
+
+    Args:
+        hits: `[H, R]`, right detections up to each right one, by falling score.
+        seen: `[H, R]`, detections up to there that are right or wrong.
+        objects: `[R]` number of objects of the class.
+
+    Returns:
+        `[R]`; NaN where a data set has no such object.
+    """
+    precision = hits / np.maximum(seen, 1).astype(float)
+    highest = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+    reached = np.searchsorted(
+        RECALLS, hits / np.maximum(objects, 1), side="right"
+    )  # recalls up to a detection
+    read = (np.diff(reached, axis=0, prepend=0) * highest).sum(0) / len(RECALLS)
+    return np.where(objects > 0, read, np.nan)
+
+
+class CocoAveragePrecision(Resampled):
+    """COCO's AP (IoU .50:.05:.95), AP50 and AP75, means over the classes that occur.
+
+    On the data set itself it is what torchmetrics' `MeanAveragePrecision` gets from pycocotools; 1 + R of
+    those would take hours.
+    """
+
+    index: list[Tensor]
+    scores: list[Tensor]
+    classes: list[Tensor]
+    right: list[Tensor]
+    ignored: list[Tensor]
+    objects: list[Tensor]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.add_rows("index", "scores", "classes", "right", "ignored", "objects")
+
+    def update(
+        self, index: Tensor, scores: Tensor, classes: Tensor, right: Tensor, ignored: Tensor, objects: Tensor
+    ) -> None:
+        """Add images.
+
+        Args:
+            index: `[B]` their places in the data set.
+            scores: `[B, K]` of the detections, by falling score; 0: no detection.
+            classes: `[B, K]`.
+            right: `[B, K]`, what `match` said, by `to_bits`.
+            ignored: `[B, K]`, likewise.
+            objects: `[B, M]`, the class of each object, -1 where there is none.
+        """
+        self.index.append(index)
+        self.scores.append(scores.float())
+        self.classes.append(classes.short())
+        self.right.append(right.short())
+        self.ignored.append(ignored.short())
+        self.objects.append(objects.short())
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return `AP`, `AP50` and `AP75` on each data set, `[1 + R]`; NaN where it has no object."""
+        names = ("scores", "classes", "right", "ignored", "objects")
+        images = {name: dim_zero_cat(getattr(self, name)).cpu().numpy() for name in names}
+        weights = self.resampling.weights(dim_zero_cat(self.index)).numpy()  # (N, 1 + R)
+        each = average_precisions(images, weights)  # (C, 10, 1 + R)
+        named = {"AP": each.mean(1), "AP50": each[:, 0], "AP75": each[:, 5]}
+        return {name: torch.from_numpy(mean_over_classes(one)) for name, one in named.items()}

@@ -1,5 +1,6 @@
 import torch
 from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from dds.metrics.ssim import ssim
 
@@ -16,13 +17,12 @@ def fidelity(shown: Tensor, original: Tensor) -> dict[str, Tensor]:
     Returns:
         `psnr` in dB and `ssim` (Wang et al. 2004), each `[B]`.
     """
+    psnr = peak_signal_noise_ratio(shown, original, data_range=1.0, reduction="none", dim=(1, 2, 3))
     same = (shown == original).flatten(1).all(1)  # decided for each image, whatever shares its batch
-    psnr, similarity = shown.new_full((len(shown),), _MOST), shown.new_ones(len(shown))
+    similarity = shown.new_ones(len(shown))
     if not same.all():
-        error = (shown - original).square().mean((1, 2, 3)).clamp(min=10 ** (-_MOST / 10))
-        psnr = torch.where(same, psnr, -10 * torch.log10(error))
         similarity = torch.where(same, similarity, ssim(shown, original))
-    return {"psnr": psnr, "ssim": similarity}
+    return {"psnr": psnr.clamp(max=_MOST), "ssim": similarity}
 
 
 def perturbation(attacked: Tensor, original: Tensor) -> dict[str, Tensor]:

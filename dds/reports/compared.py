@@ -5,18 +5,19 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pyarrow.compute as pc
+from torch import Tensor
 
 import dds.tasks
 from dds.batch import UNTOUCHED
 from dds.errors import InputError
+from dds.metrics.intervals import interval
 from dds.reports.figures.comparison import Estimate, Outcome
 from dds.results.interrupted import find_task
 from dds.results.layout import Entry, Line, Summary, is_attacked
 from dds.results.source import gaps, open_samples, read_run, read_samples, whole_cells
 from dds.results.standing import Comparison, Standing
-from dds.results.summary import Array, bootstrap_weights, interval, resampled_utility
+from dds.results.summary import resampled_utility
 from dds.runs.run_folder import RunFolder
 from dds.tasks import BaseTask
 
@@ -50,8 +51,7 @@ class ComparedRun:
         self.gaps = gaps(folder, self.summary)
         self.images = _whole_images(folder, self.summary)
         self._samples = open_samples(folder, self.summary).among(self.images)
-        self._weights = bootstrap_weights(len(self.images), seed=0)  # one seed: runs of the same images pair
-        self._utilities: dict[str, Array] = {}
+        self._utilities: dict[str, Tensor] = {}
 
     @property
     def lines(self) -> list[Line]:
@@ -60,10 +60,11 @@ class ComparedRun:
         attacked = (any(entry and is_attacked(entry) for entry in layout.row(line)) for line in layout.lines)
         return [line for line, chosen in zip(layout.lines, attacked, strict=True) if chosen]
 
-    def utility(self, key: str) -> Array:
-        """Return a condition's utility on all images and on each resampled data set, `[1 + REPLICATES]`."""
+    def utility(self, key: str) -> Tensor:
+        """Return a condition's utility on all images and on each resampled data set, `[1 + R]`."""
         if key not in self._utilities:
-            self._utilities[key] = resampled_utility(self.task, self._samples.of(key), key, self._weights)
+            rows = self._samples.of(key)
+            self._utilities[key] = resampled_utility(self.task, rows, key)  # of one seed: they pair
         return self._utilities[key]
 
     def kept(self, entry: Entry) -> Estimate:
@@ -104,11 +105,10 @@ class ComparedRun:
             return None
         return interval(self._shares(standing.worst["key"]) - self._shares(bare["key"]))
 
-    def _shares(self, key: str) -> Array:
+    def _shares(self, key: str) -> Tensor:
         ends = self.utility(key), self.utility(UNTOUCHED)
         numerator, denominator = reversed(ends) if self.summary["lower_is_better"] else ends
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return 100 * numerator / denominator
+        return 100 * numerator / denominator
 
 
 def read_runs(folders: Sequence[RunFolder]) -> list[ComparedRun]:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from dds.metrics.intervals import interval
 from dds.reports.compared import ComparedRun
 from dds.reports.differences import differing, flatten
 from dds.reports.figures.comparison import Estimate
-from dds.results.summary import interval
 
 _EACH_WITH_EACH = 3  # runs; of more, each is compared with the first
 _HARMLESS = ("batch_size", "num_workers")

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dds.metrics.intervals import interval
 from dds.reports.compared import ComparedRun
 from dds.reports.figures.comparison import Estimate
 from dds.reports.paired import groups, verdict
 from dds.results.layout import Entry, is_named
 from dds.results.standing import Standing
-from dds.results.summary import interval
 
 _NONE = "no defence"
 

@@ -1,29 +1,29 @@
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torchmetrics import MetricCollection
 
 from dds.batch import EXAMPLES, NO_CLASS, NOT_FINITE, UNTOUCHED, Batch, Record, View
 from dds.data import BaseDataModule
 from dds.errors import InputError
-from dds.metrics import fidelity, perturbation
+from dds.metrics.fidelity import fidelity, perturbation
+from dds.metrics.intervals import Interval
+from dds.metrics.resampling import Resampling
 from dds.models.answers import answer_of
 from dds.models.features import find_layer, find_pooled_layer, outputs_of, pool, seen_last
 from dds.models.normalisation import Channels, own_normalisation
 from dds.models.wrappers import unwrapped
 from dds.models.zoo import resolve
 from dds.numbers import plain
-from dds.tasks.distributed import gather
 from dds.tasks.optimisation import adamw_one_cycle
+from dds.tasks.running import RESAMPLING, Running
 
 Statistics = dict[str, Tensor]
-Array = NDArray[np.float64]
 PurifyDatabase = Callable[[Tensor, Tensor], Tensor]
 """From images `[B, 3, H, W]` and their indices `[B]` to purified images."""
 
@@ -95,7 +95,8 @@ class BaseTask(LightningModule, ABC):
         self.train_only = train_only
         if train_only is not None:
             find_layer(self.model.requires_grad_(False), train_only).requires_grad_(True)
-        self._validation: list[Mapping[str, Array]] = []
+        self._running: dict[str, Running] = {}
+        self._validation: MetricCollection | None = None
 
     mean: Tensor
     std: Tensor
@@ -132,15 +133,14 @@ class BaseTask(LightningModule, ABC):
 
     @staticmethod
     @abstractmethod
-    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
-        """Compute the data-set metrics on each of R data sets drawn from N images.
+    def metrics(resampling: Resampling) -> MetricCollection:
+        """Return the metrics of a data set, the utility among them.
+
+        They are updated with the images' `index` and, by name, what `statistics` says of them; see
+        `Resampled`.
 
         Args:
-            statistics: What `statistics` said of each image, `[N]` or `[N, ...]`; numpy arrays.
-            weights: `[R, N]`, how often each image is in each data set.
-
-        Returns:
-            Name to `[R]`.
+            resampling: The resampled data sets on which they are computed besides.
         """
 
     @abstractmethod
@@ -214,7 +214,20 @@ class BaseTask(LightningModule, ABC):
         records: list[Record] = []
         for view in batch.get("views", iter([clean])):
             records += self._measure(view, batch)
+        self._update(records, batch["index"][: batch.get("real")].cpu())
         return {"records": records}
+
+    def _update(self, records: Sequence[Record], index: Tensor) -> None:
+        """Update the running metrics of each condition with a batch's draws."""
+        draws: dict[str, list[Statistics]] = {}
+        for record in records:
+            for key in record.conditions if record.draw is not None else ():
+                draws.setdefault(key, []).append(record.statistics)
+        for key, each in draws.items():
+            if key not in self._running:
+                self._running[key] = Running(self.metrics(RESAMPLING), self.utility)
+            stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
+            self._running[key].update(index, stacked)
 
     def _measure(self, view: View, batch: Batch) -> Iterator[Record]:
         decisions = []
@@ -256,14 +269,14 @@ class BaseTask(LightningModule, ABC):
             {name: value[: min(EXAMPLES, real)].cpu() for name, value in images.items()},
         )
 
-    def running(self) -> dict[str, dict[str, dict[str, float | None]]]:
+    def running(self) -> dict[str, dict[str, Interval]]:
         """Return what the images seen so far come to, for the eyes of people who wait.
 
         Returns:
             Key of each condition that was begun, to `loss` and the name of the utility, to `value`, `low` and
-            `high`, as in `summary.json`; None where there is none.
+            `high`, as in `summary.json`.
         """
-        return {}
+        return {key: running.compute() for key, running in self._running.items()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the mean loss of a batch."""
@@ -284,16 +297,18 @@ class BaseTask(LightningModule, ABC):
         output = self(batch["image"])
         self.check_targets(output, batch)
         statistics = self.statistics(self.decide(output), batch)
-        self._validation.append({name: value.double().cpu().numpy() for name, value in statistics.items()})
+        self._validation = self._validation or self.metrics(Resampling(replicates=0))
+        self._validation.update(
+            batch["index"].cpu(), **{name: value.cpu() for name, value in statistics.items()}
+        )
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics over all processes."""
-        parts = gather(self._validation)
-        statistics = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        images = len(next(iter(statistics.values())))
-        metrics = self.metrics(statistics, np.ones((1, images)))
-        self.log_dict({f"val/{name}": float(value[0]) for name, value in metrics.items()}, prog_bar=True)
-        self._validation.clear()
+        assert self._validation is not None
+        device = self.device if self.trainer.world_size > 1 else "cpu"  # where processes meet
+        metrics = self._validation.to(device).compute()
+        self.log_dict({f"val/{name}": value.item() for name, value in metrics.items()}, prog_bar=True)
+        self._validation = None
 
     def configure_optimizers(self) -> Any:
         """Train with AdamW and a one-cycle schedule."""

@@ -1,11 +1,13 @@
-from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics import MetricCollection
 
 from dds.batch import Batch
 from dds.errors import InputError
+from dds.metrics.mean import Mean
+from dds.metrics.resampling import Resampling
 from dds.tasks.base import BaseTask, Statistics
 from dds.tasks.classes import likeliest_class, refuse_probabilities
 from dds.tasks.one_logit import two_logits
@@ -43,9 +45,9 @@ class Classification(BaseTask):
         return {"correct": (decision == batch["label"]).float(), "predicted": decision.float()}
 
     @staticmethod
-    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
+    def metrics(resampling: Resampling) -> MetricCollection:
         """Return the accuracy."""
-        return {"accuracy": weights @ statistics["correct"] / weights.sum(1)}
+        return MetricCollection({"accuracy": Mean("correct", resampling=resampling)})
 
     def check_targets(self, output: Tensor, batch: Batch) -> None:
         """Refuse labels that the network has no logit for."""

@@ -1,13 +1,15 @@
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib import colormaps
 from torch import Tensor
+from torchmetrics import Metric, MetricCollection
 
 from dds.batch import Batch
 from dds.errors import InputError
+from dds.metrics.depth import depth_errors, mean_over_known
+from dds.metrics.mean import Mean
+from dds.metrics.resampling import Resampling
 from dds.tasks.base import Statistics
 from dds.tasks.dense import DenseTask
 
@@ -58,7 +60,7 @@ class DepthEstimation(DenseTask):
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the mean absolute error over each image's known pixels, `[B]`, in metres."""
-        return self._mean((output - batch["depth"]).abs(), self._known(batch))
+        return mean_over_known((output - batch["depth"]).abs(), self._known(batch))
 
     def decide(self, output: Tensor) -> Tensor:
         """Return metres within the range that is measured, `[B, H, W]`; NaN where they are not finite."""
@@ -74,21 +76,16 @@ class DepthEstimation(DenseTask):
         true = batch["depth"].clamp(min=NEAREST)
         farthest = torch.where(true < self.max_depth / 2, self.max_depth, NEAREST)
         decision = decision.where(decision.isfinite(), farthest)  # no answer is the worst one
-        ratio = torch.maximum(decision / true, true / decision)
-        return {
-            "rmse": self._mean((decision - true).square(), known).sqrt(),
-            "absrel": self._mean((decision - true).abs() / true, known),
-            "delta1": self._mean((ratio < 1.25).float(), known),
-            "known": known.flatten(1).any(1).float(),
-        }
+        return {**depth_errors(decision, true, known), "known": known.flatten(1).any(1).float()}
 
     @staticmethod
-    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
+    def metrics(resampling: Resampling) -> MetricCollection:
         """Return means over the images of which any depth is known; NaN where there is none."""
-        weights = weights * statistics["known"]
-        images = np.where(weights.any(1), weights.sum(1), np.nan)
         names = {"RMSE": "rmse", "AbsRel": "absrel", "delta1": "delta1"}
-        return {metric: weights @ statistics[name] / images for metric, name in names.items()}
+        means: dict[str, Metric | MetricCollection] = {
+            name: Mean(error, over="known", resampling=resampling) for name, error in names.items()
+        }
+        return MetricCollection(means, compute_groups=False)
 
     def check_targets(self, output: Tensor, batch: Batch) -> None:
         """Refuse depth of another size than the image, and a crop outside of it."""
@@ -125,7 +122,3 @@ class DepthEstimation(DenseTask):
             inside[:, top:bottom, left:right] = True
             known = known & inside
         return known
-
-    @staticmethod
-    def _mean(values: Tensor, known: Tensor) -> Tensor:
-        return (values * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1)

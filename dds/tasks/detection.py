@@ -4,12 +4,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torchmetrics import MetricCollection
 from torchvision.utils import draw_bounding_boxes
 
 from dds.batch import Batch
 from dds.errors import InputError
-from dds.metrics.average_precision import mean_over_classes
-from dds.metrics.detection import THRESHOLDS, average_precisions, match, to_bits
+from dds.metrics.detection import THRESHOLDS, CocoAveragePrecision, match, to_bits
+from dds.metrics.resampling import Resampling
 from dds.models.detectors.detector_losses import Target, apart, batch_loss, image_losses
 from dds.tasks.base import BaseTask, Statistics
 from dds.tasks.packed_boxes import MOST, fuse, pack
@@ -86,11 +87,9 @@ class ObjectDetection(BaseTask):
         return {**statistics, "objects": _objects(batch).cpu()}
 
     @staticmethod
-    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
+    def metrics(resampling: Resampling) -> MetricCollection:
         """Return AP, AP50 and AP75, means over the classes that occur."""
-        each = average_precisions(statistics, weights)  # (C, 10, R)
-        named = {"AP": each.mean(1), "AP50": each[:, 0], "AP75": each[:, 5]}
-        return {name: mean_over_classes(one) for name, one in named.items()}
+        return MetricCollection([CocoAveragePrecision(resampling=resampling)])
 
     def check_targets(self, output: Tensor, batch: Batch) -> None:
         """Refuse boxes outside of the image."""

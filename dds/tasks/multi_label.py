@@ -1,13 +1,14 @@
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
+from torchmetrics import MetricCollection
 
 from dds.batch import Batch
 from dds.errors import InputError
-from dds.metrics.average_precision import average_precision, mean_over_classes
+from dds.metrics.average_precision import LabelAveragePrecision
+from dds.metrics.labels import LabelAccuracy
+from dds.metrics.resampling import Resampling
 from dds.tasks.base import BaseTask, Statistics
 from dds.tasks.classes import refuse_probabilities
 
@@ -48,16 +49,15 @@ class MultiLabelClassification(BaseTask):
         return {"probability": probability, "labels": labels, "accuracy": accuracy}
 
     @staticmethod
-    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
+    def metrics(resampling: Resampling) -> MetricCollection:
         """Return mAP and accuracy."""
-        each = [
-            average_precision(probability[labels >= 0], labels[labels >= 0] > 0, weights[:, labels >= 0])
-            for probability, labels in zip(statistics["probability"].T, statistics["labels"].T, strict=True)
-        ]  # C of (R,)
-        known = (statistics["labels"] >= 0).sum(1)  # (N,)
-        right, answers = weights @ (known * statistics["accuracy"]), weights @ known
-        accuracy = right / np.where(answers > 0, answers, np.nan)
-        return {"mAP": mean_over_classes(np.array(each)), "accuracy": accuracy}
+        return MetricCollection(
+            {
+                "mAP": LabelAveragePrecision(resampling=resampling),
+                "accuracy": LabelAccuracy(resampling=resampling),
+            },
+            compute_groups=False,
+        )
 
     def check_targets(self, output: Tensor, batch: Batch) -> None:
         """Refuse labels of another number of classes."""

@@ -1,15 +1,17 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.progress import track
 from torch import Tensor, nn
+from torchmetrics import Metric, MetricCollection
 
 from dds.batch import Batch, Record, Relevance, View, check_images
 from dds.data import BaseDataModule
 from dds.errors import InputError
+from dds.metrics.mean import Mean
+from dds.metrics.resampling import Resampling
 from dds.metrics.revisited import SETUPS, evaluate_ranking
 from dds.tasks.base import BaseTask, PurifyDatabase, Statistics
 from dds.tasks.distributed import gather
@@ -116,16 +118,15 @@ class ImageRetrieval(BaseTask):
         }
 
     @staticmethod
-    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
+    def metrics(resampling: Resampling) -> MetricCollection:
         """Return means over the queries that count; NaN in a setup without any."""
-        metrics = {}
-        for setup in SETUPS:
-            counted = weights * statistics[f"counts_{setup}"]
-            queries = counted.sum(1)
-            for name, column in (("mAP", "ap"), ("mP@1", "p@1"), ("mP@5", "p@5"), ("mP@10", "p@10")):
-                total = counted @ statistics[f"{column}_{setup}"]
-                metrics[f"{name}_{setup}"] = total / np.where(queries > 0, queries, np.nan)
-        return metrics
+        names = {"mAP": "ap", "mP@1": "p@1", "mP@5": "p@5", "mP@10": "p@10"}
+        means: dict[str, Metric | MetricCollection] = {
+            f"{name}_{setup}": Mean(f"{score}_{setup}", over=f"counts_{setup}", resampling=resampling)
+            for setup in SETUPS
+            for name, score in names.items()
+        }
+        return MetricCollection(means, compute_groups=False)
 
     def check_targets(self, output: Tensor, batch: Batch) -> None:
         """Refuse queries that speak of another database."""

@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -6,10 +5,12 @@ import torch
 import torch.nn.functional as F
 from matplotlib import colormaps
 from torch import Tensor, nn
+from torchmetrics import MetricCollection
 
-from dds.batch import IGNORED, NO_CLASS, Batch
+from dds.batch import IGNORED, Batch
 from dds.errors import InputError
-from dds.metrics.class_counts import count_classes
+from dds.metrics.resampling import Resampling
+from dds.metrics.segmentation import JaccardIndex, PixelAccuracy, count_pixels, intersection_over_union
 from dds.tasks.base import Statistics
 from dds.tasks.classes import likeliest_class, refuse_probabilities
 from dds.tasks.dense import DenseTask
@@ -67,28 +68,19 @@ class SemanticSegmentation(DenseTask):
             `intersection`, `predicted`, `labelled`: `[B, C]` pixels of the class in both, in the decision,
             in the mask; `iou`: `[B]` mean IoU over the classes in either; all over labelled pixels.
         """
-        mask = batch["mask"]
-        known = mask != self.ignore_index
-        hit = count_classes(decision, known & (decision == mask), self.classes)
-        predicted = count_classes(decision, known & (decision != NO_CLASS), self.classes)
-        labelled = count_classes(mask, known, self.classes)
-        union = predicted + labelled - hit
-        present = (union > 0).sum(1).clamp(min=1)
-        iou = (hit / union.clamp(min=1)).sum(1) / present
-        return {"intersection": hit, "predicted": predicted, "labelled": labelled, "iou": iou}
+        counts = count_pixels(decision, batch["mask"], self.classes, self.ignore_index)
+        return {**counts, "iou": intersection_over_union(**counts)}
 
     @staticmethod
-    def metrics(statistics: Mapping[str, Any], weights: Any) -> dict[str, Any]:
+    def metrics(resampling: Resampling) -> MetricCollection:
         """Return mIoU over the classes that occur, and pixel accuracy."""
-        counts = (weights @ statistics[name] for name in ("intersection", "predicted", "labelled"))
-        hit, predicted, labelled = counts  # (R, C) each
-        union = predicted + labelled - hit
-        iou = hit / np.maximum(union, 1)
-        present = np.maximum((union > 0).sum(-1), 1)
-        return {
-            "mIoU": iou.sum(-1) / present,
-            "pixel_accuracy": hit.sum(-1) / np.maximum(labelled.sum(-1), 1),
-        }
+        return MetricCollection(
+            {
+                "mIoU": JaccardIndex(resampling=resampling),
+                "pixel_accuracy": PixelAccuracy(resampling=resampling),
+            },
+            compute_groups=False,
+        )
 
     def check_targets(self, output: Tensor, batch: Batch) -> None:
         """Refuse masks of another size and labels that the network has no logit for."""

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchmetrics.functional.classification import binary_average_precision
 
-from dds.metrics.average_precision import average_precision, interpolated_average_precision, mean_over_classes
+from dds.metrics.average_precision import average_precision, mean_over_classes
 
 ONCE = np.ones((1, 40))
 
@@ -38,18 +38,6 @@ def test_without_positive_items_there_is_no_area():
     weights = np.array([[1, 1], [2, 0]])
     got = average_precision(np.array([0.2, 0.7]), np.array([False, True]), weights)
     assert got[0] == 1
-    assert np.isnan(got[1])
-
-
-def test_interpolated_precision_by_hand():
-    """Right, wrong, ignored, right, and one of three objects is never found: precision 1 and 2/3."""
-    right, ignored = np.array([1, 0, 0, 1], dtype=bool), np.array([0, 0, 1, 0], dtype=bool)
-    once, first_twice = [1, 1, 1, 1], [2, 1, 1, 0]
-    got = interpolated_average_precision(
-        right, ignored, np.array([3, 0, 4]), np.array([once, once, first_twice])
-    )
-    # recalls .00 to .33 are read at precision 1, .34 to .66 at 2/3; then .00 to .50 at precision 1
-    assert got[[0, 2]].tolist() == pytest.approx([(34 + 33 * 2 / 3) / 101, 51 / 101])
     assert np.isnan(got[1])
 
 

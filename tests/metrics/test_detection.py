@@ -7,7 +7,7 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from dds.metrics.detection import THRESHOLDS, match
+from dds.metrics.detection import THRESHOLDS, average_precisions, match
 
 CLASSES = 4
 
@@ -133,3 +133,19 @@ def test_boxes_without_area_match_nothing():
     for crowd in (False, True):
         right, ignored = match(found, point, torch.ones(1), torch.tensor([crowd]))
         assert not (right | ignored).any()
+
+
+def test_interpolated_precision_by_hand():
+    """Right, wrong, ignored, right, and one of three objects is never found: precision 1 and 2/3."""
+    images = {
+        "scores": np.array([[0.9, 0.7], [0.8, 0.6]]),
+        "classes": np.ones((2, 2), dtype=int),
+        "right": np.array([[1, 0], [0, 1]]),
+        "ignored": np.array([[0, 1], [0, 0]]),
+        "objects": np.array([[1, 1], [1, -1]]),
+    }
+    weights = np.array([[1, 0, 2], [1, 0, 0]])  # each image once, none, the first twice
+    got = average_precisions(images, weights)[0, 0]
+    # recalls .00 to .33 are read at precision 1, .34 to .66 at 2/3; then .00 to .50 at precision 1
+    assert got[[0, 2]].tolist() == pytest.approx([(34 + 33 * 2 / 3) / 101, 51 / 101])
+    assert np.isnan(got[1])

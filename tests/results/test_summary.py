@@ -4,16 +4,18 @@ from io import StringIO
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 from scipy import stats
 
+from dds.metrics.intervals import interval
 from dds.models.diffusion.schedule import NoiseLevel
 from dds.protocol import NOTHING, Defence, list_conditions
 from dds.reports.figures import utility_curve
 from dds.reports.figures.style import styles as styles_of
 from dds.reports.table import summary_tables
-from dds.results.summary import interval, summarise
+from dds.results.summary import summarise
 from dds.tasks import Classification, DepthEstimation
 
 IMAGES, DRAWS = 200, 3
@@ -132,8 +134,8 @@ def test_summary_is_json_without_nan(samples):
 
 
 def test_what_is_not_finite_is_absent():
-    assert interval(np.full(5, np.nan)) == {"value": None, "low": None, "high": None}
-    assert interval(np.array([0.0, -np.inf, 1.0, 1.0])) == {"value": 0.0, "low": 1.0, "high": 1.0}
+    assert interval(torch.full((5,), torch.nan)) == {"value": None, "low": None, "high": None}
+    assert interval(torch.tensor([0.0, -torch.inf, 1.0, 1.0])) == {"value": 0.0, "low": 1.0, "high": 1.0}
 
 
 def test_defences_without_a_level_have_a_name_in_tables_and_a_mark_in_figures(samples):

@@ -16,7 +16,12 @@ def records_of(task, image, *shown):
         View(("clean/-/t0",), image, [image]),
         *(View((f"view{i}",), s, [s]) for i, s in enumerate(shown)),
     ]
-    batch = {"image": image, "label": torch.zeros(len(image), dtype=torch.long), "views": iter(views)}
+    batch = {
+        "image": image,
+        "index": torch.arange(len(image)),
+        "label": torch.zeros(len(image), dtype=torch.long),
+        "views": iter(views),
+    }
     with torch.no_grad():
         return task.eval().test_step(batch, 0)["records"]
 

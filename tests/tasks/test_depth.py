@@ -33,8 +33,8 @@ def test_metrics_are_means_over_images_of_torchmetrics_on_known_pixels(task):
             within = np.maximum(got[known] / true[known], true[known] / got[known]) < 1.25
             expected.append([rmse, absrel, within.float().mean()])
     metrics = metrics_of(task, pairs)
-    assert list(metrics.values()) == pytest.approx(np.mean(expected, axis=0).tolist(), rel=1e-5)
-    assert list(metrics) == ["RMSE", "AbsRel", "delta1"]
+    named = dict(zip(["RMSE", "AbsRel", "delta1"], np.mean(expected, axis=0).tolist(), strict=True))
+    assert metrics == pytest.approx(named, rel=1e-5)
 
 
 def test_the_limits_of_known_depth_are_strict():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import metrics_of
+from conftest import metrics_of, resampled_metrics
 from metrics.test_detection import coco_evaluation, random_image, random_images
 from models.test_detector_losses import own_loss
 from torch import nn
@@ -67,7 +67,7 @@ def test_resampled_metrics_equal_pycocotools_on_repeated_images():
         count = len(image["scores"])
         image["scores"] = torch.tensor((random.permutation(40)[:count] + 1) / 41, dtype=torch.float32)
     weights = random.multinomial(12, np.full(12, 1 / 12), size=4)
-    metrics = ObjectDetection.metrics(statistics_of(images), weights)
+    metrics = resampled_metrics(ObjectDetection, statistics_of(images), weights)
     for row, weight in enumerate(weights):
         repeated = [image for image, times in zip(images, weight, strict=True) for _ in range(times)]
         expected = coco_evaluation(repeated).stats[:3]
@@ -89,7 +89,7 @@ def test_data_sets_without_objects_have_no_average_precision():
     empty, full = random_image(np.random.default_rng(0), 0, 5), random_image(np.random.default_rng(1), 3, 5)
     full["crowd"][:] = False
     assert all(np.isnan(value) for value in metrics_of(*detect([empty, empty], [2])).values())
-    metrics = ObjectDetection.metrics(statistics_of([empty, full]), np.array([[2, 0], [1, 1]]))
+    metrics = resampled_metrics(ObjectDetection, statistics_of([empty, full]), np.array([[2, 0], [1, 1]]))
     assert np.isnan(metrics["AP"]).tolist() == [True, False]
 
 

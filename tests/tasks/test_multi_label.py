@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TinyClassifier, metrics_of
+from conftest import TinyClassifier, metrics_of, resampled_metrics
 from torchmetrics.classification import MultilabelAccuracy, MultilabelAveragePrecision
 
 from dds.errors import InputError
@@ -40,7 +40,7 @@ def test_resampled_metrics_are_those_of_repeated_images(task):
     probability, batch = random_answers(0, 20)
     statistics = {name: value.numpy() for name, value in task.statistics(probability, batch).items()}
     weights = np.random.default_rng(0).multinomial(20, np.full(20, 1 / 20), size=3)
-    metrics = task.metrics(statistics, weights)
+    metrics = resampled_metrics(task, statistics, weights)
     for row, weight in enumerate(weights):
         times = torch.from_numpy(weight)
         repeated = {"labels": batch["labels"].repeat_interleave(times, dim=0)}

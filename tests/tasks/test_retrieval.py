@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import TinyClassifier, metrics_of
+from conftest import TinyClassifier, metrics_of, resampled_metrics
 from metrics.test_revisited import by_the_protocol
 from torch import nn
 
@@ -86,7 +86,7 @@ def test_resampled_metrics_count_queries_as_often_as_drawn():
         for column in ("ap", "p@1", "p@5", "p@10", "counts")
     }
     statistics = zeros | {"ap_medium": ap, "counts_medium": counts}
-    metrics = ImageRetrieval.metrics(statistics, np.array([[1, 1, 1], [2, 1, 0], [0, 0, 3]]))
+    metrics = resampled_metrics(ImageRetrieval, statistics, np.array([[1, 1, 1], [2, 1, 0], [0, 0, 3]]))
     assert metrics["mAP_medium"][:2].tolist() == pytest.approx([0.4, 1 / 3])
     assert np.isnan(metrics["mAP_medium"][2])
     assert np.isnan(metrics["mAP_hard"]).all()
