@@ -16,7 +16,7 @@ import yaml
 from numpy.typing import NDArray
 
 from dds.errors import InputError
-from dds.runs.examples import Examples, read_examples, write_examples
+from dds.runs.examples import join_examples, names_of
 from dds.runs.grid import Cells, Grid, Piece
 from dds.runs.merging import lay_out, write_merged
 from dds.runs.samples import Samples, is_whole, read_keys, seconds_of
@@ -228,7 +228,7 @@ class RunFolder:
         if any(path.suffix != PARTIAL for path in self.parts.glob("*")):
             if not self._is_merged(grid):
                 self._merge_tables(grid, rows)
-            write_examples(self._read_examples(), self.examples)
+            join_examples(filter(names_of, self._examples()), self.examples)
         shutil.rmtree(self.parts, ignore_errors=True)
         for leftover in self.path.glob(f"*{PARTIAL}"):
             if leftover.is_dir():
@@ -339,11 +339,11 @@ class RunFolder:
 
     def _lost_examples(self, grid: Grid, among: NDArray[np.bool_]) -> list[int]:
         """Find the places of conditions whose examples are not there or broken, among `[C]`."""
-        found = self._read_examples()
+        found = set().union(*map(names_of, self._examples()))
         return [int(place) for place in np.flatnonzero(among) if f"shown:{grid.keys[place]}" not in found]
 
-    def _read_examples(self) -> Examples:
-        return read_examples([self.examples, *sorted(self.parts.glob("*.npz"))])
+    def _examples(self) -> list[Path]:
+        return [path for path in (self.examples, *sorted(self.parts.glob("*.npz"))) if path.exists()]
 
 
 def _work(config: str) -> str:
