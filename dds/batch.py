@@ -81,7 +81,8 @@ class Record:
         conditions: Keys of the conditions that it belongs to.
         draw: Number of the draw; None for the combined decision over all draws.
         statistics: Name to `[B]` or `[B, C]`, on the CPU.
-        examples: Name to the first few images and decisions, for the figures.
+        examples: Name to the first few images and decisions, for the figures: of the first draw in the first
+            batch, else empty.
     """
 
     conditions: tuple[str, ...]

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dds.batch import UNTOUCHED
 from dds.results.layout import Summary
-from dds.runs.samples import to_arrays
+from dds.runs.samples import Samples, to_arrays
 
 _COUNTS = ("intersection", "predicted", "labelled")
 
@@ -56,7 +54,7 @@ class ClassScores(NamedTuple):
         return text.getvalue()
 
 
-def class_scores(rows: pa.Table, summary: Summary) -> ClassScores | None:
+def class_scores(rows: Samples, summary: Summary) -> ClassScores | None:
     """Compute the IoU of each class under each condition.
 
     Args:
@@ -66,7 +64,7 @@ def class_scores(rows: pa.Table, summary: Summary) -> ClassScores | None:
     Returns:
         None of a run that did not count pixels of classes.
     """
-    if not {*_COUNTS} <= {*rows.column_names}:
+    if not {*_COUNTS} <= {*rows.schema.names}:
         return None
     counts = {entry["key"]: _count(rows, entry["key"]) for entry in summary["conditions"]}
     labelled = counts[UNTOUCHED][:, 2].mean(0)
@@ -76,9 +74,9 @@ def class_scores(rows: pa.Table, summary: Summary) -> ClassScores | None:
     return ClassScores(names, labelled / max(labelled.sum(), 1), iou)
 
 
-def _count(rows: pa.Table, key: str) -> NDArray[np.float64]:
+def _count(rows: Samples, key: str) -> NDArray[np.float64]:
     """Sum the pixels of each class over the images, `[draws, 3, C]`."""
-    chosen = rows.filter(pc.equal(rows["condition"], key))
+    chosen = rows.of(key, _COUNTS)
     counts = np.stack([to_arrays(chosen.select([name]))[name] for name in _COUNTS], axis=1)  # (rows, 3, C)
     draws = chosen["draw"].to_numpy()
     return np.stack([counts[draws == draw].sum(0) for draw in np.unique(draws)])

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
@@ -17,11 +15,10 @@ from dds.metrics.intervals import interval
 from dds.reports.figures.comparison import Estimate, Outcome
 from dds.results.interrupted import find_task
 from dds.results.layout import Entry, Line, Summary, is_attacked
-from dds.results.source import gaps, read_run, read_samples, whole_cells
+from dds.results.source import gaps, open_samples, read_run, read_samples, whole_cells
 from dds.results.standing import Comparison, Standing
 from dds.results.summary import resampled_utility
 from dds.runs.run_folder import RunFolder
-from dds.runs.samples import merge_rows
 from dds.tasks import BaseTask
 
 
@@ -52,8 +49,8 @@ class ComparedRun:
         self.config, self.digest = folder.read_config(), folder.read_digest()
         self.task = _task(folder, self.summary)
         self.gaps = gaps(folder, self.summary)
-        self._samples = _whole_images(folder, self.summary)
-        self.images: list[int] = np.unique(self._samples["index"].to_numpy()).tolist()
+        self.images = _whole_images(folder, self.summary)
+        self._samples = open_samples(folder, self.summary).among(self.images)
         self._utilities: dict[str, Tensor] = {}
 
     @property
@@ -66,7 +63,8 @@ class ComparedRun:
     def utility(self, key: str) -> Tensor:
         """Return a condition's utility on all images and on each resampled data set, `[1 + R]`."""
         if key not in self._utilities:
-            self._utilities[key] = resampled_utility(self.task, self._samples, key)  # of one seed: they pair
+            rows = self._samples.of(key)
+            self._utilities[key] = resampled_utility(self.task, rows, key)  # of one seed: they pair
         return self._utilities[key]
 
     def kept(self, entry: Entry) -> Estimate:
@@ -150,17 +148,14 @@ def _task(folder: RunFolder, summary: Summary) -> type[BaseTask]:
         return known
 
 
-def _whole_images(folder: RunFolder, summary: Summary) -> pa.Table:
-    """Return the rows of the images that were measured under all conditions, sorted."""
-    rows = read_samples(folder)
-    keys = [entry["key"] for entry in summary["conditions"]]
-    cells = whole_cells(summary, rows)
+def _whole_images(folder: RunFolder, summary: Summary) -> list[int]:
+    """Return the images that were measured under all conditions, rising."""
+    cells = whole_cells(summary, read_samples(folder, []))
     images = cells.group_by("index").aggregate([("condition", "count")])
-    whole = images.filter(pc.equal(images["condition_count"], len(keys)))["index"]
+    whole = images.filter(pc.equal(images["condition_count"], len(summary["conditions"])))["index"]
     if not len(whole):
         raise InputError(f"{folder.path} has no image that was measured under all conditions. Run --resume.")
-    samples, _ = merge_rows(rows.filter(pc.is_in(rows["index"], value_set=whole)), keys)
-    return samples
+    return sorted(whole.to_pylist())
 
 
 def _kept(drop: float | None, lower_is_better: bool) -> float | None:

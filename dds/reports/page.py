@@ -19,7 +19,7 @@ from dds.reports.text import cost, headlines, number, paragraphs, with_interval
 from dds.results.layout import Layout, Line, Summary, line_name
 from dds.results.notes import notes
 from dds.results.sanity import findings
-from dds.results.source import examples_file, gaps, read_pictures, read_samples
+from dds.results.source import examples_file, gaps, open_samples, read_pictures, read_samples
 from dds.results.standing import RULE, Comparison
 from dds.runs.run_folder import RunFolder
 from dds.runs.whole_file import writing
@@ -48,7 +48,7 @@ def write_report(folder: RunFolder, summary: Summary) -> Path:
         folder.figures.mkdir(exist_ok=True)
         figures = draw_figures(summary, examples_file(folder), folder.figures)
     drawn = {path.stem: inline_svg(path.with_suffix(".svg")) for path in figures}
-    classes = class_scores(read_samples(folder), summary)
+    classes = class_scores(open_samples(folder, summary), summary)
     if classes is not None:
         folder.write_text(folder.classes, classes.to_csv())
     folder.write_text(folder.report, _render(folder, summary, drawn, classes))
@@ -127,7 +127,7 @@ def _failures(
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the worst images, and those with pictures, with no defence and behind the best one."""
     score = summary.get("score") or getattr(getattr(dds.tasks, summary["task"], None), "score", None)
-    rows = read_samples(folder)
+    rows = read_samples(folder, [name for name in (score, "loss") if name])
     if score is None or score not in rows.column_names:
         return {}
     found = {}

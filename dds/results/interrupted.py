@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from dds.errors import InputError
 from dds.protocol import Condition
 from dds.results.summary import summarise
 from dds.runs.grid import Grid
 from dds.runs.run_folder import RunFolder
-from dds.runs.samples import merge_rows
+from dds.runs.samples import Samples
 from dds.tasks import BaseTask
 
 
@@ -28,8 +28,7 @@ def read_interrupted(folder: RunFolder) -> dict[str, Any]:
         InputError: If the folder is no run's, or nothing in it is whole.
     """
     head, grid = _read_plan(folder)
-    rows = folder.read(grid)
-    missing = grid.missing(rows)
+    missing = grid.missing(folder.read(grid))
     begun = np.flatnonzero(~missing.all(axis=1))
     images = np.asarray(grid.images)[np.flatnonzero(~missing[begun].any(axis=0))]
     if 0 not in begun or not len(images):
@@ -37,11 +36,18 @@ def read_interrupted(folder: RunFolder) -> dict[str, Any]:
             f"{folder.path} was interrupted before any image was measured under all conditions. Go on by the "
             f"command that started it, with --resume --name={quote(folder.path.name)}."
         )
-    whole = rows.filter(pc.is_in(rows["index"], pa.array(images.tolist(), pa.int64())))
     conditions = [grid.conditions[place] for place in begun]
-    entries = summarise(find_task(folder), conditions, *merge_rows(whole, grid.keys), head["seed"])
+    samples, votes = (_whole(table, images, grid) for table in folder.open_tables(grid.keys))
+    entries = summarise(find_task(folder), conditions, samples, votes, head["seed"])
     measured = {"images": len(images), "seconds": folder.seconds(), "conditions": entries}
     return {**head, **measured, "missing": grid.describe(missing)}
+
+
+def _whole(table: Samples | None, images: NDArray[np.int64], grid: Grid) -> pa.Table | None:
+    if table is None:
+        return None
+    rows = table.among(images)
+    return pa.concat_tables([rows.of(key) for key in grid.keys], promote_options="permissive")
 
 
 def _read_plan(folder: RunFolder) -> tuple[dict[str, Any], Grid]:

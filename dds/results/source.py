@@ -16,7 +16,7 @@ from dds.results.interrupted import read_interrupted
 from dds.results.layout import Summary
 from dds.runs.examples import Examples, read_examples
 from dds.runs.run_folder import SCHEMA, RunFolder
-from dds.runs.samples import COMBINED, read_rows
+from dds.runs.samples import COMBINED, Samples, read_rows
 
 _KEYS = ("task", "data", "images", "seed", "utility", "lower_is_better", "versions", "weights", "conditions")
 _ENTRY = ("key", "attack", "attacker_sees", "defence", "t", "sigma", "draws", "metrics", "utility_drop")
@@ -60,7 +60,9 @@ def _check_run(folder: RunFolder, summary: Summary) -> None:
         raise InputError(f"{folder.path} lacks config.yaml. Restore it, or evaluate again.")
     _check_clean(folder, summary)
     _check_config(folder, summary)
-    _check_conditions(folder, summary, "samples", set(read_samples(folder)["condition"].unique().to_pylist()))
+    _check_conditions(
+        folder, summary, "samples", set(read_samples(folder, [])["condition"].unique().to_pylist())
+    )
     shown = {name.split(":", 1)[1] for name in read_pictures(folder) if ":" in name}
     _check_conditions(folder, summary, "examples", shown)
 
@@ -110,20 +112,33 @@ def _check_conditions(folder: RunFolder, summary: Summary, file: str, found: set
         )
 
 
-def read_samples(folder: RunFolder) -> pa.Table:
+def read_samples(folder: RunFolder, columns: Sequence[str] | None = None) -> pa.Table:
     """Read what was measured, each draw; of an interrupted run what there is so far.
+
+    Args:
+        folder: The run's folder.
+        columns: Statistics that are wanted, none of them a list where the run is large; default: all.
 
     Raises:
         InputError: If there is nothing, or it is damaged.
     """
     files = [folder.samples] if folder.samples.is_file() else sorted(folder.parts.glob("*.parquet"))
     try:
-        rows = read_rows(files)
+        rows = read_rows(files, columns)
     except pa.ArrowException as error:
         raise InputError(f"{files[0]} does not hold samples: {error}. {_MIXED}") from error
     if not len(rows):
         raise InputError(f"{folder.path} lacks a whole samples.parquet: nothing is measured. Evaluate again.")
     return rows.filter(pc.not_equal(rows["draw"], COMBINED))
+
+
+def open_samples(folder: RunFolder, summary: Summary) -> Samples:
+    """Return what reads the samples by condition; of an interrupted run what there is so far.
+
+    Raises:
+        InputError: As `read_samples`.
+    """
+    return folder.open_tables([entry["key"] for entry in summary["conditions"]])[0]
 
 
 def examples_file(folder: RunFolder) -> Path:
@@ -157,7 +172,7 @@ def gaps(folder: RunFolder, summary: Summary) -> list[str]:
         folder: The run's folder.
         summary: The content of its `summary.json`.
     """
-    rows = read_samples(folder)
+    rows = read_samples(folder, [])
     return [*_unfinished(folder, summary, rows), *_not_run(folder, summary), *_rows_lost(summary, rows)]
 
 

@@ -1,5 +1,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,11 @@ class Piece:
     images: tuple[int, ...]
     rows: bool
     examples: bool
+
+    @cached_property
+    def members(self) -> frozenset[int]:
+        """The images, to look one up."""
+        return frozenset(self.images)
 
 
 class Grid:

@@ -2,7 +2,7 @@ import itertools
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from difflib import unified_diff
 from pathlib import Path
@@ -16,9 +16,10 @@ import yaml
 from numpy.typing import NDArray
 
 from dds.errors import InputError
-from dds.runs.examples import Examples, read_examples, write_examples
+from dds.runs.examples import join_examples, names_of
 from dds.runs.grid import Cells, Grid, Piece
-from dds.runs.samples import merge_rows, read_rows, seconds_of, write_parquet
+from dds.runs.merging import lay_out, write_merged
+from dds.runs.samples import Samples, is_whole, read_keys, seconds_of
 from dds.runs.whole_file import PARTIAL, whole_file, writing
 
 SCHEMA = 1
@@ -170,13 +171,19 @@ class RunFolder:
     # What is measured
 
     def read(self, grid: Grid) -> pa.Table:
-        """Read all rows: of the merged tables if they are complete, else of the parts; see `read_rows`.
+        """Read which rows there are: of the merged tables if they are complete, else of the parts.
 
         The parts are read first: another job may be merging, which removes them when the tables are there.
+
+        Returns:
+            What `read_keys` does.
         """
-        parts = read_rows(sorted(self.parts.glob("*.parquet")))
-        merged = read_rows([self.samples, self.votes])
+        parts = read_keys(self._parts())
+        merged = read_keys([self.samples, self.votes])
         return parts if grid.missing(merged).any() else merged
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.parts.glob("*.parquet"))
 
     def pieces(self, grid: Grid, own: Cells) -> list[Piece]:
         """List what is yet to be measured of some cells, `[C, I]`."""
@@ -185,7 +192,7 @@ class RunFolder:
         return grid.pieces(missing & own) + ([grid.piece(lost, grid.images[:1], rows=False)] if lost else [])
 
     def collect(self, grid: Grid, own: Cells) -> pa.Table:
-        """Read all rows, once those are seen that the processes of this job have written.
+        """Read which rows there are, once those are seen that the processes of this job have written.
 
         Args:
             grid: All there is to measure.
@@ -211,27 +218,81 @@ class RunFolder:
         return left
 
     def merge(self, grid: Grid, rows: pa.Table) -> None:
-        """Turn the parts of all processes, which are complete, into the tables and `examples.npz`."""
+        """Turn the parts of all processes, which are complete, into the tables and `examples.npz`.
+
+        Args:
+            grid: All there is to measure.
+            rows: As `collect` returns them.
+
+        Raises:
+            InputError: If a part is damaged where `collect` did not look.
+        """
         if any(path.suffix != PARTIAL for path in self.parts.glob("*")):
-            samples, votes = merge_rows(rows, grid.keys)
-            seconds = self.seconds()
-            if votes is not None:
-                write_parquet(votes, self.votes)
-            write_parquet(samples, self.samples, seconds)
-            write_examples(self._read_examples(), self.examples)
+            if not self._is_merged(grid):
+                self._merge_tables(grid, rows)
+            join_examples(filter(names_of, self._examples()), self.examples)
         shutil.rmtree(self.parts, ignore_errors=True)
         for leftover in self.path.glob(f"*{PARTIAL}"):
-            leftover.unlink(missing_ok=True)
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+    def _is_merged(self, grid: Grid) -> bool:
+        tables = [path for path in (self.samples, self.votes) if path.exists()]
+        return not grid.missing(read_keys(tables)).any() and all(map(is_whole, tables))
+
+    def _merge_tables(self, grid: Grid, rows: pa.Table) -> None:
+        try:
+            with writing(self.path):
+                samples, votes = lay_out(self._parts(), grid.keys, self.path)
+            self._check_whole(rows, samples, votes)
+            seconds = self.seconds()
+            if votes is not None:
+                write_merged(votes, votes.common, grid.keys, self.votes)
+            write_merged(samples, samples.schema, grid.keys, self.samples, seconds)
+        except InputError:
+            if not self._is_merged(grid):
+                raise  # else another job has merged, and taken away what was being read
+
+    def _check_whole(self, rows: pa.Table, *found: Samples | None) -> None:
+        """Set parts aside of which less could be read than is needed.
+
+        Raises:
+            InputError: Naming them.
+        """
+        if sum(len(table.read(["index"])) for table in found if table is not None) == len(rows):
+            return
+        damaged = [path for path in self._parts() if not is_whole(path)]
+        for path in damaged:
+            path.replace(path.with_name(path.name + PARTIAL))
+        raise InputError(
+            f"{self.parts} held damaged files, which count for nothing now: "
+            f"{', '.join(path.name for path in damaged)}. --resume measures their images again."
+        )
 
     def seconds(self) -> float:
         """Return the time that all processes together spent on what is measured."""
-        return seconds_of(sorted(self.parts.glob("*.parquet")) or [self.samples])
+        return seconds_of(self._parts() or [self.samples])
 
     # Its files
 
     def read_tables(self) -> tuple[pa.Table, pa.Table | None]:
         """Return the samples and the votes (None where there are none)."""
         return pq.read_table(self.samples), pq.read_table(self.votes) if self.votes.exists() else None
+
+    def open_tables(self, conditions: Sequence[str] = ()) -> tuple[Samples, Samples | None]:
+        """Return what reads the samples and the votes by condition (None where there are none).
+
+        Args:
+            conditions: Keys of a run that is not merged, whose parts are laid out in a temporary folder.
+
+        Raises:
+            InputError: If there is nothing, or it is damaged.
+        """
+        if self.samples.is_file() or not (parts := self._parts()):
+            return Samples(self.samples), Samples(self.votes) if self.votes.exists() else None
+        return lay_out(parts, conditions)
 
     def read_config(self) -> dict[str, Any]:
         """Read `config.yaml`.
@@ -280,11 +341,11 @@ class RunFolder:
 
     def _lost_examples(self, grid: Grid, among: NDArray[np.bool_]) -> list[int]:
         """Find the places of conditions whose examples are not there or broken, among `[C]`."""
-        found = self._read_examples()
+        found = set().union(*map(names_of, self._examples()))
         return [int(place) for place in np.flatnonzero(among) if f"shown:{grid.keys[place]}" not in found]
 
-    def _read_examples(self) -> Examples:
-        return read_examples([self.examples, *sorted(self.parts.glob("*.npz"))])
+    def _examples(self) -> list[Path]:
+        return [path for path in (self.examples, *sorted(self.parts.glob("*.npz"))) if path.exists()]
 
 
 def _work(config: str) -> str:

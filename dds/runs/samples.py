@@ -1,7 +1,10 @@
 """The table of everything measured: a row for each image x condition x draw."""
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dds.batch import Record
+from dds.errors import InputError
 from dds.runs.whole_file import whole_file
 
 COMBINED = -1
@@ -21,11 +25,101 @@ COMBINED = -1
 
 _SECONDS = b"seconds"
 _NAMES = b"names"  # a digest of the columns' names, which no checksum of parquet's guards
+_GROUPS = b"groups"  # of each row group its condition and how many rows it has, behind a digest of both
 
 _COLUMNS = pa.schema(  # no empty table: making one imports pandas, which takes a second
     {"index": pa.int64(), "condition": pa.string(), "draw": pa.int32(), "part": pa.string()}
 )
 """What rows have beside statistics."""
+
+_Groups = dict[str, tuple[int, int]]
+"""A condition's row group, and how many rows it has."""
+
+KEYS = ("index", "condition", "draw")
+"""Columns that tell one row from another."""
+
+
+class Samples:
+    """The rows of a merged table, one condition at a time.
+
+    Little is read where each row group is of one condition, as `write_by_condition` leaves it; any other
+    table of that layout is read as well, all of it for each condition.
+
+    Args:
+        paths: The table, or several whose rows are taken together.
+        holds: What must stay while they are read, such as their folder.
+
+    Raises:
+        InputError: If one is not there or damaged, then or whenever it is read.
+    """
+
+    def __init__(self, *paths: Path, holds: Any = None) -> None:
+        self._paths, self._holds = paths, holds
+        self._images: pa.Array | None = None
+        with _undamaged(paths):
+            self._files = [(file, _groups(file)) for file in map(_open, paths)]
+            if any(not {"index", "condition"} <= {*schema.names} for schema in self._schemas()):
+                raise pa.ArrowInvalid("it holds no samples")
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns, statistics in alphabetical order."""
+        every = pa.unify_schemas(self._schemas(), promote_options="permissive")
+        return pa.schema([every.field(name) for name in _in_order(every.names)])
+
+    @property
+    def common(self) -> pa.Schema:
+        """The columns that each file has."""
+        names = set.intersection(*(set(schema.names) for schema in self._schemas()))
+        return pa.schema([field for field in self.schema if field.name in names])
+
+    def _schemas(self) -> list[pa.Schema]:
+        return [file.schema_arrow.remove_metadata() for file, _ in self._files]
+
+    @property
+    def conditions(self) -> list[str]:
+        """Keys of the conditions, in the order of the rows."""
+        keys: list[str] = self.read(["condition"])["condition"].unique().to_pylist()
+        return keys
+
+    @property
+    def images(self) -> NDArray[np.int64]:
+        """The images' places in their data set, rising."""
+        return np.unique(self.read(["index"])["index"].to_numpy())
+
+    def among(self, images: Iterable[int]) -> "Samples":
+        """Return the rows of some images."""
+        chosen = copy(self)
+        chosen._images = pa.array(images, pa.int64())
+        return chosen
+
+    def of(self, condition: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the rows of one condition.
+
+        Args:
+            condition: Its key.
+            columns: Statistics that are wanted besides `index`, `condition` and `draw`; default: all.
+
+        Returns:
+            The rows, sorted by image, then draw; without statistics that none of them has.
+        """
+        names = None if columns is None else [*KEYS, *columns]
+        with _undamaged(self._paths):
+            tables = [_rows_of(file, groups, condition, names) for file, groups in self._files]
+        rows = self._chosen(_joined(tables))
+        rows = rows.sort_by([(key, "ascending") for key in ("index", "draw") if key in rows.column_names])
+        lacking = [name for name in rows.column_names if 0 < len(rows) == rows[name].null_count]
+        return rows.drop_columns(lacking)
+
+    def read(self, columns: Sequence[str] = KEYS) -> pa.Table:
+        """Read some columns of all rows; those that are not there are left out."""
+        with _undamaged(self._paths):
+            tables = [_read_columns(file, ["index", *columns]) for file, _ in self._files]
+        rows = self._chosen(_joined(tables))
+        return rows.select([name for name in columns if name in rows.column_names])
+
+    def _chosen(self, rows: pa.Table) -> pa.Table:
+        return rows if self._images is None else rows.filter(pc.is_in(rows["index"], self._images))
 
 
 def records_to_table(records: Sequence[Record], index: Tensor) -> pa.Table:
@@ -59,9 +153,36 @@ def _table(record: Record, condition: str, index: Tensor) -> pa.Table:
 
 def write_parquet(table: pa.Table, path: Path, seconds: float = 0.0) -> None:
     """Write a table so that a file of this name is always whole; its metadata says what time it took."""
-    table = table.replace_schema_metadata({_SECONDS: repr(seconds), _NAMES: _digest(table)})
-    with whole_file(path) as file:
-        pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+    with _writer(path, table.schema, seconds) as writer:
+        writer.write_table(table)
+
+
+def write_by_condition(
+    tables: Iterable[tuple[str, pa.Table]], schema: pa.Schema, path: Path, seconds: float = 0.0
+) -> None:
+    """Write a table as `write_parquet` does, with a row group for each condition, for `Samples` to find.
+
+    Args:
+        tables: Key and rows of each condition.
+        schema: Of all of them.
+        path: The file.
+        seconds: What time they took.
+    """
+    groups = []
+    with _writer(path, schema, seconds) as writer:
+        for key, table in tables:
+            writer.write_table(table, row_group_size=max(1, len(table)))
+            groups.append((key, len(table)))
+        said = json.dumps(groups)
+        writer.add_key_value_metadata({_GROUPS: _digest(said) + said.encode()})
+
+
+@contextmanager
+def _writer(path: Path, schema: pa.Schema, seconds: float) -> Iterator[pq.ParquetWriter]:
+    schema = schema.with_metadata({_SECONDS: repr(seconds), _NAMES: _digest(*schema.names)})
+    options = {"compression": "zstd", "write_page_checksum": True}
+    with whole_file(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
+        yield writer
 
 
 def seconds_of(paths: Iterable[Path]) -> float:
@@ -70,31 +191,112 @@ def seconds_of(paths: Iterable[Path]) -> float:
     return sum(float(found.metadata.get(_SECONDS, 0)) for found in metadata if found and found.metadata)
 
 
-def read_rows(paths: Iterable[Path]) -> pa.Table:
+def read_rows(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Table:
     """Read what `write_parquet` wrote, and only that: files that are not there or broken count for nothing.
+
+    Args:
+        paths: The files.
+        columns: Statistics that are wanted; what is broken beside them does not show. Default: all.
 
     Returns:
         All rows, with the name of their file as `part`; `draw` is `COMBINED` where there is none.
     """
+    names = None if columns is None else [*KEYS, *columns]
     tables = [
-        table.append_column("part", pa.array([path.name] * len(table), pa.string()))
+        table.append_column("part", pa.repeat(path.name, len(table)))
         for path in paths
-        if (table := _whole(_read, path)) is not None
+        if (table := _whole(lambda path: _read_columns(_open(path), names), path)) is not None
     ]
-    rows = pa.concat_tables([_COLUMNS.empty_table(), *tables], promote_options="default")
-    return rows.set_column(2, _COLUMNS.field("draw"), rows["draw"].fill_null(COMBINED))
+    rows = _joined([_COLUMNS.empty_table(), *tables])
+    return rows.set_column(2, _COLUMNS.field("draw"), rows["draw"].cast(pa.int32()).fill_null(COMBINED))
 
 
-def _read(path: Path) -> pa.Table:
-    table = pq.ParquetFile(path, page_checksum_verification=True).read()
-    said = (table.schema.metadata or {}).get(_NAMES)
-    if said is not None and said != _digest(table):
-        raise pa.ArrowInvalid("the names of its columns are damaged")
+def read_keys(paths: Iterable[Path]) -> pa.Table:
+    """Read of rows, as `read_rows`, no statistics."""
+    return read_rows(paths, [])
+
+
+def _read_columns(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> pa.Table:
+    table = file.read(columns)
+    if len(table) != file.metadata.num_rows:  # pages of a damaged kind are passed over
+        raise pa.ArrowInvalid(f"{len(table)} of {file.metadata.num_rows} rows are there")
     return table
 
 
-def _digest(table: pa.Table) -> bytes:
-    return blake2b("\n".join(table.column_names).encode(), digest_size=8).hexdigest().encode()
+def _open(path: Path) -> pq.ParquetFile:
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    said = (file.schema_arrow.metadata or {}).get(_NAMES)
+    if said is not None and said != _digest(*file.schema_arrow.names):
+        raise pa.ArrowInvalid("the names of its columns are damaged")
+    return file
+
+
+def _digest(*lines: str) -> bytes:
+    return blake2b("\n".join(lines).encode(), digest_size=8).hexdigest().encode()
+
+
+@contextmanager
+def _undamaged(paths: Sequence[Path]) -> Iterator[None]:
+    """Say what to do where one of these files cannot be read."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{' or '.join(map(str, paths))} is damaged ({error}). Restore it, or remove it and measure "
+            "again by --resume."
+        ) from error
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """Join tables of any columns; what one lacks is null there, and numbers get the wider type."""
+    return pa.concat_tables(tables or [_COLUMNS.empty_table()], promote_options="permissive")
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether all of a file is there and undamaged."""
+
+    def read(path: Path) -> bool:
+        file = _open(path)
+        found = sum(len(file.read_row_group(group)) for group in range(file.num_row_groups))
+        return bool(found == file.metadata.num_rows)
+
+    return bool(_whole(read, path))
+
+
+def _in_order(names: Collection[str]) -> list[str]:
+    """Put statistics behind the keys and in alphabetical order; it does not show who measured what."""
+    return [name for name in KEYS if name in names] + sorted(set(names).difference(_COLUMNS.names))
+
+
+def _groups(file: pq.ParquetFile) -> _Groups | None:
+    """Return number and rows of each condition's row group; None of files that do not say so."""
+    said = (file.metadata.metadata or {}).get(_GROUPS)
+    if said is None:
+        return None
+    digest, text = said[: len(_digest())], said[len(_digest()) :].decode(errors="replace")
+    if digest != _digest(text):
+        raise pa.ArrowInvalid("the list of its conditions is damaged")
+    return {key: (group, rows) for group, (key, rows) in enumerate(json.loads(text))}
+
+
+def _rows_of(
+    file: pq.ParquetFile, groups: _Groups | None, condition: str, names: Sequence[str] | None
+) -> pa.Table:
+    """Read the rows of one condition, from all row groups if it is not said which one is its."""
+    if groups is None:
+        chosen, expected = list(range(file.num_row_groups)), file.metadata.num_rows
+    else:
+        group, expected = groups.get(condition, (0, 0))
+        chosen = [group] if expected else []
+    schema = file.schema_arrow.remove_metadata()
+    wanted = schema if names is None else pa.schema([field for field in schema if field.name in names])
+    batches, found = [], 0
+    for batch in file.iter_batches(row_groups=chosen, columns=wanted.names):
+        found += len(batch)
+        batches.append(batch.select(wanted.names).filter(pc.equal(batch["condition"], condition)))
+    if found != expected:  # pages of a damaged kind are passed over
+        raise pa.ArrowInvalid(f"{found} of {expected} rows are there")
+    return pa.Table.from_batches(batches, wanted)
 
 
 def _whole(read: Callable[[Path], Any], path: Path) -> Any | None:
@@ -121,8 +323,7 @@ def merge_rows(rows: pa.Table, conditions: Sequence[str]) -> tuple[pa.Table, pa.
     rank = pc.index_in(rows["condition"], value_set=pa.array(conditions, pa.string()))
     keys = [("rank", "ascending"), ("index", "ascending"), ("draw", "ascending")]
     rows = rows.append_column("rank", rank).sort_by(keys)
-    statistics = sorted(set(rows.column_names) - {*_COLUMNS.names, "rank"})
-    rows = rows.select(["index", "condition", "draw", *statistics])
+    rows = rows.select(_in_order(set(rows.column_names) - {"rank"}))
     combined = pc.equal(rows["draw"], COMBINED)
     samples, votes = rows.filter(pc.invert(combined)), rows.filter(combined)
     if not len(votes):

@@ -93,7 +93,8 @@ class ResultsWriter(Callback):
             return rows
         keys = [condition.key for condition in self.piece.conditions if self.piece.rows]
         of_condition = pc.is_in(rows["condition"], pa.array(keys, pa.string()))
-        of_image = pc.is_in(rows["index"], pa.array(self.piece.images, pa.int64()))
+        images = self.piece.members.intersection(rows["index"].unique().to_pylist())
+        of_image = pc.is_in(rows["index"], pa.array(images, pa.int64()))
         return rows.filter(pc.and_(of_condition, of_image))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -1,5 +1,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import torch
@@ -213,7 +214,11 @@ class BaseTask(LightningModule, ABC):
         clean = View((UNTOUCHED,), batch["image"], [batch["image"]])
         records: list[Record] = []
         for view in batch.get("views", iter([clean])):
-            records += self._measure(view, batch)
+            for record in self._measure(view, batch):
+                shown = (
+                    batch_idx == 0 and record.draw == 0
+                )  # pictures of all views and batches fill the memory
+                records.append(record if shown else replace(record, examples={}))
         self._update(records, batch["index"][: batch.get("real")].cpu())
         return {"records": records}
 

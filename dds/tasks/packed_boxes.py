@@ -1,5 +1,6 @@
 """Detections of an image as one tensor, `[100, 6]`: x1, y1, x2, y2, score (0: none), class; best first."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou
@@ -26,19 +27,32 @@ def fuse(draws: Tensor) -> Tensor:
     order = found[:, 4].argsort(descending=True, stable=True)
     order = order[found[order, 4] > 0]
     found, draw = found[order], draw[order]
+    if not len(found):
+        return pack(found)
     same = (box_iou(found[:, :4], found[:, :4]) >= _SAME) & (found[:, 5, None] == found[:, 5])
     same.fill_diagonal_(True)  # boxes without area overlap nothing
-    free = torch.ones(len(found), dtype=torch.bool, device=draws.device)
-    fused = [draws.new_zeros(0, 6)]
-    while free.any():
-        like = free & same[int(free.int().argmax())]
-        fused.append(_fuse_one(found[like], draw[like], len(draws)))
-        free &= ~like
-    return pack(torch.cat(fused))
+    return pack(_fuse_each(found, draw, _objects(same), len(draws)))
 
 
-def _fuse_one(found: Tensor, draw: Tensor, draws: int) -> Tensor:
-    """Fuse detections `[N, 6]` of one object, the best of each draw, into `[1, 6]`."""
-    best = torch.stack([found[draw == one][0] for one in torch.unique(draw)])
-    box = best[:, :4].quantile(0.5, dim=0)
-    return torch.cat([box, best[:, 4].sum()[None] / draws, best[0, 5:]])[None]
+def _objects(same: Tensor) -> Tensor:
+    """Number the object of each detection, `[N]`, of `[N, N]` which speak of the same one, best first."""
+    alike = same.cpu().numpy()
+    objects, free = np.full(len(alike), -1), np.ones(len(alike), dtype=bool)
+    for best in range(len(alike)):
+        if free[best]:
+            objects[free & alike[best]] = best
+            free &= ~alike[best]
+    return torch.from_numpy(objects).to(same.device)
+
+
+def _fuse_each(found: Tensor, draw: Tensor, objects: Tensor, draws: int) -> Tensor:
+    """Fuse detections `[N, 6]`, best first, of O objects, the best of each draw, into `[O, 6]`."""
+    numbers, place = torch.unique(objects, return_inverse=True)
+    order = torch.arange(len(found), device=found.device)
+    first = order.new_full((len(numbers) * draws,), len(found)).scatter_reduce(
+        0, place * draws + draw, order, "amin"
+    )
+    best = torch.cat([found, found.new_full((1, 6), torch.nan)])[first].reshape(-1, draws, 6)
+    box = best[..., :4].nanquantile(0.5, dim=1)
+    score = best[..., 4].nan_to_num(0.0).sum(1, keepdim=True) / draws
+    return torch.cat([box, score, found[numbers, 5:]], dim=1)

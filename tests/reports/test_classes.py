@@ -12,8 +12,9 @@ from dds.data import Ade20k, CamVid, Cityscapes, Scenes, VocSegmentation
 from dds.reports import page as page_of_run
 from dds.reports import write_report
 from dds.reports.classes import class_scores
-from dds.results.source import read_run, read_samples
+from dds.results.source import open_samples, read_run
 from dds.runs.examples import write_examples
+from dds.runs.samples import Samples, write_parquet
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def show(folder):
 
 @pytest.fixture(scope="module")
 def scores(folder):
-    return class_scores(read_samples(folder), read_run(folder))
+    return class_scores(open_samples(folder, read_run(folder)), read_run(folder))
 
 
 def of_draws(folder, key):
@@ -56,14 +57,15 @@ def test_the_mean_over_classes_is_the_miou(folder, scores):
     assert scores.share.sum() == pytest.approx(1)
 
 
-def test_a_class_that_does_not_occur_has_no_iou_and_no_row():
+def test_a_class_that_does_not_occur_has_no_iou_and_no_row(tmp_path):
     counts = {"intersection": [2.0, 0.0, 0.0], "predicted": [4.0, 0.0, 1.0], "labelled": [2.0, 0.0, 0.0]}
     rows = [
         {"index": 0, "condition": key, "draw": draw, **counts, "predicted": [4.0, 0.0, float(1 - draw)]}
         for key, draw in (("clean/-/t0", 0), ("clean/-/t50", 0), ("clean/-/t50", 1))
     ]
     summary = {"conditions": [{"key": "clean/-/t0"}, {"key": "clean/-/t50"}]}
-    scores = class_scores(pa.Table.from_pylist(rows), summary)
+    write_parquet(pa.Table.from_pylist(rows), tmp_path / "samples.parquet")
+    scores = class_scores(Samples(tmp_path / "samples.parquet"), summary)
     assert [row["class"] for row in scores.rows(["clean/-/t0"])] == [0, 2]
     assert scores.rows(["clean/-/t0", "clean/-/t50"])[1]["iou"] == [0, 0]
     assert np.isnan(scores.iou["clean/-/t50"][1])

@@ -3,11 +3,12 @@ import shutil
 import threading
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from test_division import IMAGES, assert_same, make_job, measure, run_job
 
 from dds.errors import InputError
-from dds.runs import RunFolder, run_folder
+from dds.runs import RunFolder, merging, run_folder
 from dds.runs.samples import read_rows
 from dds.runs.whole_file import whole_file
 
@@ -198,6 +199,7 @@ def left(folder):
 
 CONDITIONS = 10
 ALL = tuple(range(IMAGES))
+ROWS = 18 + 6  # of an image: single draws, and decisions over both
 
 
 def cut(path, size):
@@ -306,6 +308,45 @@ def test_a_part_of_another_machine_may_come_late(run, whole):
     assert_same(run.path, whole)
 
 
+def test_a_part_damaged_where_only_merging_looks_is_set_aside_and_measured_again(run, whole):
+    """What is missing is told by the keys of the rows alone."""
+    part = next(run.parts.glob("000000004-*.parquet"))
+    content, keys = part.read_bytes(), run_folder.read_keys([part])
+    for place in range(len(content) // 2, len(content)):
+        part.write_bytes(content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :])
+        if not len(read_rows([part])) and run_folder.read_keys([part]).equals(keys):
+            break
+    assert left(run) == []
+    with pytest.raises(InputError, match=f"count for nothing now: {part.name}. --resume measures"):
+        merge(run)
+    assert left(run) == [((4, 5), CONDITIONS, True)]
+    assert run_job(run.path)
+    assert_same(run.path, whole)
+
+
+def test_merging_holds_few_rows_and_reads_no_statistics_to_see_what_is_there(run, whole, monkeypatch):
+    read, merge_rows, asked, held = pq.ParquetFile.read, merging.merge_rows, [], []
+
+    def note_columns(self, columns):
+        asked.append(columns)
+        return read(self, columns)
+
+    def note_rows(rows, conditions):
+        held.append(len(rows))
+        return merge_rows(rows, conditions)
+
+    monkeypatch.setattr(merging, "_BLOCK", 1)  # a part at a time
+    monkeypatch.setattr(merging, "merge_rows", note_rows)
+    monkeypatch.setattr(pq.ParquetFile, "read", note_columns)
+    job = make_job()
+    rows = run.collect(job.grid, np.ones((CONDITIONS, IMAGES), bool))
+    assert not run.left(job.grid, rows).any()
+    assert asked == [["index", "condition", "draw"]] * 4
+    run.merge(job.grid, rows)
+    assert held == [2 * ROWS] * 3 + [ROWS]  # two images in each part, then one
+    assert_same(run.path, whole)
+
+
 def test_doubled_images_are_named_with_their_files(run):
     first = next(run.parts.glob("000000002-*.parquet"))
     second = shutil.copy(first, run.parts / "000000003-0000.parquet")
@@ -325,7 +366,7 @@ def test_strange_images_are_named(run, tmp_path):
 
 def test_two_jobs_that_merge_at_the_same_time(run, whole, monkeypatch):
     """The other one is done, and has removed the parts, between listing and reading them here."""
-    read, listed = run_folder.read_rows, []
+    read, listed = run_folder.read_keys, []
 
     def slowly(paths):
         listed.append(list(paths))
@@ -333,7 +374,7 @@ def test_two_jobs_that_merge_at_the_same_time(run, whole, monkeypatch):
             merge(RunFolder(run.path))
         return read(listed[-1])
 
-    monkeypatch.setattr(run_folder, "read_rows", slowly)
+    monkeypatch.setattr(run_folder, "read_keys", slowly)
     assert merge(run)
     assert listed[0]
     assert not listed[0][0].exists()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from dds.tasks.packed_boxes import MOST, fuse, pack
 
@@ -77,3 +78,32 @@ def test_the_order_of_the_draws_does_not_matter():
     assert len(found_in(fused)) < 60  # most were seen in several draws
     for order in ([3, 2, 1, 0], [1, 3, 0, 2]):
         assert torch.allclose(fuse(draws[order]), fused, atol=1e-5)
+
+
+def fuse_one_by_one(draws):
+    """The definition: from the best detection on, take out what is of its class and overlaps it by half."""
+    rows = [(row, draw) for draw, rows in enumerate(draws) for row in rows if row[4] > 0]
+    left, fused = sorted(rows, key=lambda one: -one[0][4]), []
+    while left:
+        first = left[0][0]
+        overlaps = [box_iou(first[None, :4], row[None, :4]) >= 0.5 and row[5] == first[5] for row, _ in left]
+        like = [one for one, same in zip(left, overlaps, strict=True) if same or one is left[0]]
+        left = [one for one in left if not any(one is other for other in like)]
+        best = {draw: row for row, draw in reversed(like)}
+        chosen = torch.stack([best[draw] for draw in sorted(best)])
+        box, score = chosen[:, :4].quantile(0.5, dim=0), chosen[:, 4].sum() / len(draws)
+        fused.append(torch.cat([box, score[None], first[5:]]))
+    return pack(torch.stack(fused))
+
+
+@pytest.mark.parametrize("draws", [1, 2, 3, 5])
+def test_all_objects_at_once_are_fused_as_one_after_the_other(draws):
+    generator = torch.Generator().manual_seed(draws)
+    corner = torch.rand(40, 2, generator=generator) * 60 + torch.rand(draws, 40, 2, generator=generator) * 6
+    extent = 15 + 10 * torch.rand(draws, 40, 2, generator=generator)
+    label = torch.randint(1, 3, (draws, 40, 1), generator=generator).float()
+    rest = torch.rand(draws, 40, 1, generator=generator), label
+    found = torch.stack([pack(rows) for rows in torch.cat([corner, corner + extent, *rest], dim=2)])
+    fused, expected = fuse(found), fuse_one_by_one(found)
+    assert torch.allclose(fused, expected, atol=1e-6)
+    assert draws > 4 or torch.equal(fused, expected)  # scores of more draws are added in another order
