@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
@@ -276,10 +275,6 @@ class RunFolder:
         return seconds_of(self._parts() or [self.samples])
 
     # Its files
-
-    def read_tables(self) -> tuple[pa.Table, pa.Table | None]:
-        """Return the samples and the votes (None where there are none)."""
-        return pq.read_table(self.samples), pq.read_table(self.votes) if self.votes.exists() else None
 
     def open_tables(self, conditions: Sequence[str] = ()) -> tuple[Samples, Samples | None]:
         """Return what reads the samples and the votes by condition (None where there are none).
