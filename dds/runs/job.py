@@ -73,10 +73,15 @@ class Job:
         whole, folder = self.protocol.plan, writer.folder
         folder.check_same_work(writer.config)
         writer.plan = self._plan()
-        for piece in folder.pieces(self.grid, self._own) if writer.go_on else self.grid.pieces(self._own):
-            self._prepare(piece, trainer)
-            writer.piece = piece
-            trainer.test(self.task, self.data, verbose=False)
+        pieces = folder.pieces(self.grid, self._own) if writer.go_on else self.grid.pieces(self._own)
+        try:
+            for piece in pieces:
+                self._prepare(piece, trainer)
+                writer.piece = piece
+                trainer.test(self.task, self.data, verbose=False)
+                self.task.goes_on = True
+        finally:
+            self.task.goes_on = False
         self.protocol.plan = whole
 
     def merge(self, folder: RunFolder) -> bool:

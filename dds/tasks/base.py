@@ -97,6 +97,8 @@ class BaseTask(LightningModule, ABC):
         if train_only is not None:
             find_layer(self.model.requires_grad_(False), train_only).requires_grad_(True)
         self._running: dict[str, Running] = {}
+        self.goes_on = False
+        """Whether network, data and purifiers are those that `prepare` saw before."""
         self._validation: MetricCollection | None = None
 
     mean: Tensor
