@@ -146,9 +146,19 @@ def _table(record: Record, condition: str, index: Tensor) -> pa.Table:
         "draw": pa.array(np.full(len(index), draw, dtype=np.int32)),
     }
     for name, value in record.statistics.items():
-        array = value.numpy()
+        array = _narrow(value.numpy())
         columns[name] = pa.array(array if array.ndim == 1 else list(array))
     return pa.table(columns)
+
+
+def _narrow(array: NDArray[Any]) -> NDArray[Any]:
+    """Give whole numbers the smallest type that holds them; joined tables get the widest of their parts."""
+    if not np.issubdtype(array.dtype, np.integer) or not array.size:
+        return array
+    low, high = array.min(), array.max()
+    kinds = (np.int8, np.int16, np.int32)
+    kind = next((k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max), np.int64)
+    return array.astype(kind)
 
 
 def write_parquet(table: pa.Table, path: Path, seconds: float = 0.0) -> None:
