@@ -111,6 +111,8 @@ class Batch(TypedDict, total=False):
         relevance: `[B, D]` int8, what each image of the database is to this query; `Relevance` says.
         features: `[B, F]` unit vectors, pooled features of the image before attack and purification; put here
             by the task.
+        positive: `[B, F]` mean descriptor of the database's images that are right for the query; put here by
+            the task.
         views: what the image is shown as (attacked, purified); put here by the `AttackAndPurify` callback.
     """
 
@@ -127,6 +129,7 @@ class Batch(TypedDict, total=False):
     identity: Tensor
     relevance: Tensor
     features: Tensor
+    positive: Tensor
     views: Iterator[View]
 
 

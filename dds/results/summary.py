@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
-import torch
 from torch import Tensor
 
 from dds.metrics.condition import ConditionMetrics
@@ -15,7 +13,7 @@ from dds.metrics.robustness import MeanOverDraws, UtilityDrop, Values
 from dds.protocol import CLEAN, Condition, Defence
 from dds.runs.job import Job
 from dds.runs.run_folder import RunFolder
-from dds.runs.samples import to_arrays
+from dds.runs.samples import to_draws, to_tensors
 from dds.tasks import BaseTask
 
 _AT_ONCE = 4096  # images whose weights are held, 32 MB
@@ -57,7 +55,7 @@ def summarise(
     right_before: dict[Defence | None, Tensor] = {}
     entries = []
     for condition in conditions:
-        index, draws = _draws(samples.of(condition.key))
+        index, draws = to_draws(samples.of(condition.key))
         before = None
         if task.right is not None and condition.attack == CLEAN:
             right_before[condition.defence] = draws[task.right]
@@ -65,7 +63,7 @@ def summarise(
             before = right_before[condition.defence]
         combined = None
         if votes is not None and condition.draws > 1 and not condition.fixed_noise:
-            combined = _tensors(votes.of(condition.key))
+            combined = to_tensors(votes.of(condition.key))
         metrics = _measure(task, resampling, index, draws, combined, before)
         if condition.attack == CLEAN and condition.defence is None:
             clean = metrics.mean
@@ -119,23 +117,9 @@ def resampled_utility(task: type[BaseTask], rows: pa.Table, seed: int = 0) -> Te
     Returns:
         `[1 + R]`; differences and ratios of such are paired if seed and images are the same.
     """
-    index, draws = _draws(rows)
+    index, draws = to_draws(rows)
     metrics = _measure(task, Resampling(seed), index, draws, None, None)
     return metrics.mean.compute()[task.utility]
-
-
-def _draws(rows: pa.Table) -> tuple[Tensor, Values]:
-    """Return the images, `[N]`, and each statistic, `[K, N, ...]`, of rows sorted by image, then draw."""
-    index = torch.from_numpy(np.unique(rows["index"].to_numpy()))
-    stacked = {
-        name: value.reshape(len(index), -1, *value.shape[1:]).transpose(0, 1)
-        for name, value in _tensors(rows).items()
-    }
-    return index, stacked
-
-
-def _tensors(rows: pa.Table) -> Values:
-    return {name: torch.from_numpy(value) for name, value in to_arrays(rows).items()}
 
 
 def _entry(condition: Condition, metrics: Values, drop: Tensor | None) -> dict[str, Any]:

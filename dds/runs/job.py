@@ -1,3 +1,4 @@
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -7,12 +8,14 @@ from torch import nn
 
 from dds.callbacks import AttackAndPurify
 from dds.data import BaseDataModule
+from dds.errors import InputError
 from dds.models.untrained import is_untrained
 from dds.protocol import Plan
 from dds.runs.division import own_cells
 from dds.runs.grid import Grid, Piece
 from dds.runs.provenance import provenance
 from dds.runs.run_folder import SCHEMA, RunFolder
+from dds.runs.samples import to_draws
 from dds.runs.writer import ResultsWriter
 from dds.tasks import BaseTask
 
@@ -78,11 +81,25 @@ class Job:
         folder.check_same_work(writer.config)
         writer.plan = self._plan()
         self.pieces = folder.pieces(self.grid, self.own) if writer.go_on else self.grid.pieces(self.own)
-        for piece in self.pieces:
-            self._prepare(piece, trainer)
-            writer.piece = piece
-            trainer.test(self.task, self.data, verbose=False)
+        if writer.go_on and trainer.is_global_zero:
+            self._remember(folder)
+        try:
+            for piece in self.pieces:
+                self._prepare(piece, trainer)
+                writer.piece = piece
+                trainer.test(self.task, self.data, verbose=False)
+                self.task.goes_on = True
+        finally:
+            self.task.goes_on = False
         self.protocol.plan = whole
+
+    def _remember(self, folder: RunFolder) -> None:
+        """Have the running values begin with what is there."""
+        with suppress(InputError):  # another job may be merging; nobody's results hang on it
+            samples, _ = folder.open_tables(self.grid.keys)
+            for condition in self.grid.conditions:
+                if len(rows := samples.of(condition.key)):
+                    self.task.update(condition.key, *to_draws(rows))
 
     def merge(self, folder: RunFolder) -> bool:
         """Merge what all jobs have measured; or, false, say what is left to the others.

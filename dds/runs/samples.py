@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -146,9 +147,19 @@ def _table(record: Record, condition: str, index: Tensor) -> pa.Table:
         "draw": pa.array(np.full(len(index), draw, dtype=np.int32)),
     }
     for name, value in record.statistics.items():
-        array = value.numpy()
+        array = _narrow(value.numpy())
         columns[name] = pa.array(array if array.ndim == 1 else list(array))
     return pa.table(columns)
+
+
+def _narrow(array: NDArray[Any]) -> NDArray[Any]:
+    """Give whole numbers the smallest type that holds them; joined tables get the widest of their parts."""
+    if not np.issubdtype(array.dtype, np.integer) or not array.size:
+        return array
+    low, high = array.min(), array.max()
+    kinds = (np.int8, np.int16, np.int32)
+    kind = next((k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max), np.int64)
+    return array.astype(kind)
 
 
 def write_parquet(table: pa.Table, path: Path, seconds: float = 0.0) -> None:
@@ -340,3 +351,22 @@ def to_arrays(table: pa.Table) -> dict[str, NDArray[np.float64]]:
             column = table[name].to_numpy()
             arrays[name] = np.stack(column).astype(float) if column.dtype == object else column.astype(float)
     return arrays
+
+
+def to_tensors(rows: pa.Table) -> dict[str, Tensor]:
+    """Return each statistic of rows as `[rows]` or `[rows, C]` float64."""
+    return {name: torch.from_numpy(value) for name, value in to_arrays(rows).items()}
+
+
+def to_draws(rows: pa.Table) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the images of a condition, `[N]`, and each statistic under K draws, `[K, N]` or `[K, N, C]`.
+
+    Args:
+        rows: Sorted by image, then draw; each image with all draws.
+    """
+    index = torch.from_numpy(np.unique(rows["index"].to_numpy()))
+    draws = {
+        name: value.reshape(len(index), -1, *value.shape[1:]).transpose(0, 1)
+        for name, value in to_tensors(rows).items()
+    }
+    return index, draws

@@ -97,6 +97,8 @@ class BaseTask(LightningModule, ABC):
         if train_only is not None:
             find_layer(self.model.requires_grad_(False), train_only).requires_grad_(True)
         self._running: dict[str, Running] = {}
+        self.goes_on = False
+        """Whether network, data and purifiers are those that `prepare` saw before."""
         self._validation: MetricCollection | None = None
 
     mean: Tensor
@@ -215,24 +217,30 @@ class BaseTask(LightningModule, ABC):
         records: list[Record] = []
         for view in batch.get("views", iter([clean])):
             for record in self._measure(view, batch):
-                shown = (
-                    batch_idx == 0 and record.draw == 0
-                )  # pictures of all views and batches fill the memory
+                shown = batch_idx == 0 and record.draw == 0  # the pictures of all would fill the memory
                 records.append(record if shown else replace(record, examples={}))
-        self._update(records, batch["index"][: batch.get("real")].cpu())
+        self._update_running(records, batch["index"][: batch.get("real")].cpu())
         return {"records": records}
 
-    def _update(self, records: Sequence[Record], index: Tensor) -> None:
-        """Update the running metrics of each condition with a batch's draws."""
+    def _update_running(self, records: Sequence[Record], index: Tensor) -> None:
         draws: dict[str, list[Statistics]] = {}
         for record in records:
             for key in record.conditions if record.draw is not None else ():
                 draws.setdefault(key, []).append(record.statistics)
         for key, each in draws.items():
-            if key not in self._running:
-                self._running[key] = Running(self.metrics(RESAMPLING), self.utility)
-            stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
-            self._running[key].update(index, stacked)
+            self.update(key, index, {name: torch.stack([one[name] for one in each]) for name in each[0]})
+
+    def update(self, key: str, index: Tensor, statistics: Statistics) -> None:
+        """Update the running metrics of a condition; images that they know already are passed over.
+
+        Args:
+            key: The condition.
+            index: `[B]` the images' places in their data set.
+            statistics: What was measured of them under each of K draws, `[K, B]` or `[K, B, ...]`.
+        """
+        if key not in self._running:
+            self._running[key] = Running(self.metrics(RESAMPLING), self.utility)
+        self._running[key].update(index, statistics)
 
     def _measure(self, view: View, batch: Batch) -> Iterator[Record]:
         decisions = []

@@ -14,7 +14,7 @@ from dds.metrics.mean import Mean
 from dds.metrics.resampling import Resampling
 from dds.metrics.revisited import SETUPS, evaluate_ranking
 from dds.tasks.base import BaseTask, PurifyDatabase, Statistics
-from dds.tasks.distributed import gather
+from dds.tasks.distributed import gather_rows
 
 
 class ImageRetrieval(BaseTask):
@@ -73,15 +73,16 @@ class ImageRetrieval(BaseTask):
         """Describe the database."""
         loader = data.database_dataloader()
         for defence in purify if self.purify_database else ["t0"]:
-            described: list[tuple[Tensor, Tensor]] = []
+            if self.goes_on and defence in self.databases:
+                continue
+            indices, descriptors = [], []
             batches = track(loader, f"Describing the database, {defence}", disable=self.global_rank > 0)
             for batch in batches:
                 image, index = check_images(batch["image"]).to(self.device), batch["index"]
                 descriptor = self(purify[defence](image, index)).cpu()
-                described.append((index[: batch["real"]], descriptor[: batch["real"]]))
-            indices, descriptors = zip(*gather(described), strict=True)
-            order = torch.cat(indices).argsort()
-            self.databases[defence] = torch.cat(descriptors)[order].to(self.device)
+                indices.append(index[: batch["real"]])
+                descriptors.append(descriptor[: batch["real"]])
+            self.databases[defence] = gather_rows(indices, descriptors, self.device)
 
     def _measure(self, view: View, batch: Batch) -> Iterator[Record]:
         self._defence = view.defence if self.purify_database else "t0"
@@ -91,9 +92,9 @@ class ImageRetrieval(BaseTask):
         """Return minus the similarity to what the attack drives the query away from, `[B]`."""
         if self.attack == "clean":
             return -(output * batch["features"]).sum(1)
-        positive = (batch["relevance"] >= Relevance.EASY).to(output)  # (B, D)
-        similarity = output @ self.databases["t0"].T
-        return -(similarity * positive).sum(1) / positive.sum(1).clamp(min=1)
+        if "positive" not in batch:  # their mean, as the mean similarity is the similarity to it
+            batch["positive"] = _means(self.databases["t0"], batch["relevance"] >= Relevance.EASY)
+        return -(output * batch["positive"].to(output)).sum(1)
 
     def decide(self, output: Tensor) -> Tensor:
         """Return the descriptor."""
@@ -169,6 +170,11 @@ class ImageRetrieval(BaseTask):
         itself = torch.eye(len(descriptor), dtype=torch.bool, device=self.device)
         same = batch["identity"][:, None] == batch["identity"]
         return descriptor @ descriptor.T, same & ~itself, itself
+
+
+def _means(database: Tensor, chosen: Tensor) -> Tensor:
+    """Return the mean descriptor of what is chosen, bool `[B, D]`, for each query, `[B, F]`; 0 of nothing."""
+    return torch.stack([database[row].sum(0) / row.sum().clamp(min=1) for row in chosen])
 
 
 def _rank(descriptor: Tensor, database: Tensor, relevance: Tensor) -> Tensor:

@@ -1,15 +1,21 @@
 """Every number of a summary follows from the tables of single images, fed to the same metrics."""
 
+import shutil
+
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import TinyClassifier, TinySegmenter
 from test_honesty import Images, evaluate, protocol, rows_of
 from torchmetrics import MetricCollection, SumMetric
 
+import dds
 from dds import errors
 from dds.metrics import ConditionMetrics, Resampling, UtilityDrop
 from dds.metrics.intervals import interval
+from dds.runs.samples import write_parquet
 from dds.tasks import Classification, DepthEstimation, ImageRetrieval, SemanticSegmentation
 
 TASKS = {
@@ -82,3 +88,17 @@ def test_the_running_values_of_the_last_image_are_those_of_the_summary(tmp_path)
         for name in ("mIoU", "loss"):
             assert values[name]["value"] == pytest.approx(entries[key]["metrics"][name]["value"], rel=1e-9)
         assert values["mIoU"]["low"] < values["mIoU"]["value"] < values["mIoU"]["high"]
+
+
+def test_the_running_values_of_a_run_that_goes_on_begin_with_what_is_there(tmp_path):
+    task, other = (SemanticSegmentation(TinySegmenter()) for _ in range(2))
+    whole = dds.evaluate(task, Images(count=6), protocol(), tmp_path / "whole", quiet=True)
+    parts = tmp_path / "begun" / "parts"
+    parts.mkdir(parents=True)
+    shutil.copy(tmp_path / "whole" / "config.yaml", tmp_path / "begun")
+    rows = pq.read_table(whole.folder / "samples.parquet")
+    votes = pq.read_table(whole.folder / "votes.parquet")
+    for table, name in ((rows, "samples"), (votes, "votes")):
+        write_parquet(table.filter(pc.less(table["index"], 3)), parts / f"{name}.parquet")
+    dds.evaluate(other, Images(count=6), protocol(), tmp_path / "begun", resume=True, quiet=True)
+    assert other.running() == task.running()

@@ -144,3 +144,21 @@ def test_what_holds_no_samples_is_refused(tmp_path):
     for name in ("other.parquet", "not_there.parquet"):
         with pytest.raises(InputError, match=name):
             Samples(tmp_path / name)
+
+
+def test_whole_numbers_take_no_more_room_than_they_need_however_a_run_is_divided(tmp_path):
+    values = {"few": [-1, 90, 3], "many": [1, 2, 70_000], "most": [2**40, 0, 1]}
+    tables = []
+    for division in ([[0, 1, 2]], [[2], [0, 1]]):
+        for part, index in enumerate(division):
+            counts = {name: torch.tensor([[of[i], 0] for i in index]) for name, of in values.items()}
+            rows = records_to_table([Record(("a",), 0, counts, {})], torch.tensor(index))
+            write_parquet(rows, tmp_path / f"{len(division)}-{part}.parquet")
+        tables.append(merge_rows(read_rows(sorted(tmp_path.glob(f"{len(division)}-*"))), ["a"])[0])
+    assert tables[0].equals(tables[1])
+    assert [tables[0].schema.field(name).type.value_type for name in values] == [
+        pa.int8(),
+        pa.int32(),
+        pa.int64(),
+    ]
+    assert all(to_arrays(tables[0])[name][:, 0].tolist() == of for name, of in values.items())

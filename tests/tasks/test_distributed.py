@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from dds.tasks.distributed import gather
+from dds.tasks.distributed import gather, gather_rows
 
 
 def processes(work, folder, count=2):
@@ -40,3 +40,16 @@ def test_items_of_all_processes_in_the_order_of_their_ranks(tmp_path, lengths):
     expected = [(rank, [float(rank)] * n) for rank in (0, 1) for n in range(lengths[rank])]
     for gathered in (first, second):
         assert [(item["rank"], item["values"].tolist()) for item in gathered] == expected
+
+
+@pytest.mark.parametrize("lengths", [(2, 3), (5, 0), (0, 5)])
+def test_rows_of_all_processes_in_the_order_of_their_indices(tmp_path, lengths):
+    table = torch.rand(5, 3)
+    order = torch.tensor([3, 0, 4, 2, 1])
+
+    def work(rank):
+        own = order.split(list(lengths))[rank]
+        return gather_rows(list(own.split(2)), [table[part] for part in own.split(2)], torch.device("cpu"))
+
+    for gathered in processes(work, tmp_path):
+        assert torch.equal(gathered, table)

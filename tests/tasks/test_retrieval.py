@@ -163,6 +163,44 @@ def test_gradients_agree_with_finite_differences(data, batch, attack):
     assert slope.tolist() == pytest.approx((gradient * direction).sum((1, 2, 3)).tolist(), rel=1e-6)
 
 
+def test_the_gradient_is_that_of_the_mean_similarity(data, batch):
+    task = prepared(data).double()
+    task.databases["t0"] = task.databases["t0"].double()
+    output = task(batch["image"].double()).requires_grad_()
+    positive = (batch["relevance"] >= Relevance.EASY).double()
+    similarity = output @ task.databases["t0"].T
+    mean = -(similarity * positive).sum(1) / positive.sum(1)
+    (expected,) = torch.autograd.grad(mean.sum(), output)
+    loss = task.loss(output, batch)
+    (gradient,) = torch.autograd.grad(loss.sum(), output)
+    assert torch.allclose(loss, mean, rtol=1e-14)
+    assert torch.allclose(gradient, expected, rtol=1e-14)
+
+
+def test_an_attack_step_does_not_look_at_the_whole_database(data, batch):
+    task = prepared(data)
+    task.loss(task(batch["image"]), batch)
+    task.databases.clear()
+    assert task.loss(task(batch["image"]), batch).shape == (4,)
+
+
+def test_the_database_is_described_once_while_a_job_goes_on(data):
+    asked = []
+
+    def noted(image, index):
+        asked.extend(index.tolist())
+        return image
+
+    task = prepared(data, {"t0": noted})
+    once = len(asked)
+    task.goes_on = True
+    task.prepare(data, {"t0": noted})
+    assert len(asked) == once
+    task.goes_on = False
+    task.prepare(data, {"t0": noted})
+    assert len(asked) == 2 * once
+
+
 def test_queries_without_positives_have_no_gradient(data, batch):
     task = prepared(data, attack="positives")
     batch["relevance"][0] = Relevance.JUNK
