@@ -120,12 +120,12 @@ class Live(Callback):
         self._dashboards = []
 
     def _row(self, metrics: Any) -> Numbers:
-        """Return the running values, of all that does not hang on the pace; see `running`."""
+        """Return the running values of each condition, the loss of attacks, network calls and the time."""
         attacks = [one.key for one in self._job.grid.conditions if one.attack in self._job.protocol.attacks]
         losses = [metrics.get(key, {}).get("loss", {}).get("value") for key in attacks]
         known = [loss for loss in losses if loss is not None]
         return {
-            SECONDS: time.time() - self._began,
+            SECONDS: max(0.0, time.time() - self._began),
             "progress/calls": self._progress.calls * self._processes,
             **({"progress/attack_loss": sum(known) / len(known)} if known else {}),
             **running(metrics, self._job.task.utility),

@@ -110,15 +110,15 @@ class WandbDashboard(Dashboard):
         return f"{self._run.url}{new}{before}"
 
     def _parts(self) -> list[Path]:
-        """Return the folders of the run that wait, one for each job that was offline."""
-        parts = Path(self._run.dir).parent.parent.glob(f"offline-run-*-{self._run.id}")
+        """Return the folders of the run that wait, one for each job; two of one second are numbered."""
+        parts = Path(self._run.dir).parent.parent.glob(f"offline-run-*-{self._run.id}*")
         return [part for part in parts if not any(part.glob("*.synced"))]
 
     def _later(self) -> str:
         """Return the command that sends what is on this machine, of several jobs in their order."""
         parts = self._parts() or [Path(self._run.dir).parent]
         if len(parts) > 1:
-            return f"wandb sync {quote(str(parts[0].parent))}/offline-run-*-{self._run.id}"
+            return f"wandb sync {quote(str(parts[0].parent))}/offline-run-*-{self._run.id}*"
         return f"wandb sync {quote(str(parts[0]))}"
 
     def abandon(self) -> None:

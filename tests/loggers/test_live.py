@@ -1,5 +1,6 @@
 """Dashboards that live while a run does, by real runs; and dashboards that fail, block or sleep."""
 
+import shutil
 import signal
 import threading
 import time
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TinyClassifier, TinyNoiseNetwork
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from loggers.test_wandb_log import fresh, read_wandb  # noqa: F401
 
 import dds
@@ -134,6 +135,20 @@ def test_what_is_resumed_goes_on_with_the_same_run(evaluate, every_row, fresh, t
     assert [row["progress/share"] for row in rows] == pytest.approx([1, 1])
     assert rows[0]["progress/seconds"] > rows_of(first)[-1]["progress/seconds"]
     assert_is_summary(rows[-1], results.summary)
+
+
+def test_a_run_that_the_user_configured_lives_as_well(evaluate, every_row, fresh, tmp_path):  # noqa: F811
+    with pytest.raises(SystemExit):
+        evaluate(WandbLogger(project="mine", save_dir=tmp_path), stopped(3))
+    first = read_wandb(tmp_path)
+    shutil.rmtree(tmp_path / "wandb")
+    results = evaluate(WandbLogger(project="mine", save_dir=tmp_path), resume=True)
+    second = read_wandb(tmp_path)
+    assert first.run.project == "mine"
+    assert second.run.run_id == first.run.run_id
+    assert_is_summary(rows_of(second)[-1], results.summary)
+    running = [name for name in rows_of(second)[-1] if name.startswith("running/")]
+    assert {second.step_of[name] for name in running} == {"progress/seconds"}
 
 
 def test_all_parts_of_an_offline_run_are_named(evaluate, every_row, fresh, tmp_path, capsys):  # noqa: F811

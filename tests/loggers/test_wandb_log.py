@@ -1,6 +1,7 @@
 """What is put into a W&B run, read back from an offline run's files; and what W&B does not answer to."""
 
 import json
+import signal
 import struct
 from types import SimpleNamespace
 
@@ -10,10 +11,11 @@ import wandb
 import yaml
 from PIL import Image
 from wandb.proto import wandb_internal_pb2
+from wandb.sdk import wandb_setup
 
 import dds.loggers.wandb_log
 from dds.loggers.courier import Courier
-from dds.loggers.wandb_run import WandbDashboard
+from dds.loggers.wandb_run import WandbDashboard, _end_service
 from dds.runs import RunFolder
 from dds.runs.examples import write_examples
 
@@ -110,7 +112,7 @@ def read_wandb(folder):
     """Read an offline run's file back: what was logged, its settings and its summary."""
     wandb.teardown()  # as at the end of a process: its service closes the file
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    read = SimpleNamespace(history=[], config={}, summary={}, steps=set(), order=[])
+    read = SimpleNamespace(history=[], config={}, summary={}, step_of={}, order=[])
     read.files = path.parent / "files"
     for data in leveldb_records(path.read_bytes()[7:], skipped=7):
         record = wandb_internal_pb2.Record()
@@ -127,7 +129,8 @@ def read_wandb(folder):
         elif kind == "summary":
             read.summary |= _items(record.summary.update)
         elif kind == "metric" and record.metric.step_metric:
-            read.steps.add(record.metric.step_metric)
+            read.step_of[record.metric.name or record.metric.glob_name] = record.metric.step_metric
+    read.steps = set(read.step_of.values())
     return read
 
 
@@ -287,6 +290,7 @@ def test_under_an_agent_the_run_joins_the_sweep(folder, fresh):
     log_to_wandb(folder)
     read = read_wandb(folder.path)
     assert (read.run.sweep_id, read.run.run_id) == ("sw33p", "r0n")
+    assert (folder.wandb / "run.json").read_text() == '{"id": "r0n"}\n'
     assert read.config["protocol.noise_levels"] == [145]
     assert read.config["protocol"] == CONFIG["protocol"]
 
@@ -323,6 +327,15 @@ def test_whoever_disables_it_gets_none(folder, fresh):
     fresh.setenv("WANDB_MODE", "disabled")
     assert log_to_wandb(folder) == "disabled"
     assert not (folder.path / "wandb").exists()
+
+
+def test_its_process_is_not_waited_for_once_it_is_given_up(folder, fresh):
+    """By what is private to W&B, which may change."""
+    WandbDashboard("dds").begin(folder, SUMMARY, KEYS)
+    process = wandb_setup._singleton._connection._proc._process
+    _end_service()
+    assert process.wait(10) == -signal.SIGKILL
+    fresh.setattr(wandb_setup, "_singleton", None)
 
 
 class Fake:
