@@ -1,11 +1,12 @@
 """The id of a run on W&B, kept so that every job of the run goes on with it."""
 
-import fcntl
 import json
-import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+
+from filelock import FileLock, Timeout
+
+from dds.runs.whole_file import whole_file
 
 _LONGEST = 128
 _REFUSED = set("/\\#?%:")
@@ -28,23 +29,21 @@ class KeptId:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: TextIO | None = None
+        self._path, self._lock = path, FileLock(f"{path}.lock", thread_local=False)
         self.id: str | None = None
         self.damaged = False
 
     def hold(self, patience: float = 0.0) -> bool:
         """Try, for `patience` seconds, to become the one that holds it; return whether that is so."""
         self._path.parent.mkdir(exist_ok=True)
-        file, until = self._path.open("a+", errors="replace"), time.monotonic() + patience
-        while not _locked(file):
-            if time.monotonic() >= until:
-                file.close()
-                return False
-            time.sleep(0.5)
-        self._file = file
-        file.seek(0)
-        self._read(file.read())
+        try:
+            self._lock.acquire(timeout=patience)
+        except Timeout:
+            return False
+        except (NotImplementedError, OSError):  # this file system has no locks
+            pass
+        with suppress(FileNotFoundError):
+            self._read(self._path.read_text(errors="replace"))
         return True
 
     def _read(self, text: str) -> None:
@@ -55,25 +54,12 @@ class KeptId:
         self.id, self.damaged = found if fits else None, bool(text) and not fits
 
     def keep(self, new: str) -> None:
-        """Write the id, where it is held and has changed."""
-        if self._file is not None and new != self.id:
-            self._file.truncate(0)
-            self._file.write(json.dumps({"id": new}) + "\n")
-            self._file.flush()
+        """Write the id, where it has changed."""
+        if new != self.id:
+            with whole_file(self._path) as file:
+                file.write(json.dumps({"id": new}).encode())
             self.id = new
 
     def release(self) -> None:
         """Let others hold it."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-def _locked(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # this file system has no locks
-        return True
-    return True
+        self._lock.release()
