@@ -89,14 +89,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def _time(work: Work, clock: Callable[[], float]) -> float:
-    _finish()
+    finish()
     start = clock()
     work()
-    _finish()
+    finish()
     return clock() - start
 
 
-def _finish() -> None:
+def finish() -> None:
     """Wait for what a GPU has yet to do."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -38,6 +38,7 @@ from dds.tasks import BaseTask
 from dds.trainer import build_trainer, check_precision
 
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)  # its advertisements
+logging.getLogger("lightning.pytorch.accelerators.cuda").setLevel(logging.WARNING)  # which GPU it takes
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own, against newer torch
 
 _ARGUMENTS = {

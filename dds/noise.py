@@ -47,9 +47,11 @@ class Streams:
     def _draw(self, sample: Callable[..., Tensor], like: Tensor) -> Tensor:
         if len(self.index) != len(like):
             raise ValueError(f"{len(self.index)} random streams for a batch of {len(like)} images")
-        shape, kind = like.shape[1:], torch.float32  # the same numbers, whatever precision takes them
-        rows = [sample(shape, dtype=kind, generator=self._generator(index)) for index in self.index]
-        return torch.stack(rows).to(like)  # drawn on the CPU, so every device sees the same numbers
+        # on the CPU and in float32: the same numbers, whatever device and precision take them
+        drawn = torch.empty(like.shape, dtype=torch.float32, pin_memory=like.is_cuda)
+        for row, index in zip(drawn, self.index, strict=True):
+            sample(row.shape, generator=self._generator(index), out=row)
+        return drawn.to(like, non_blocking=like.is_cuda)  # a GPU goes on with its work meanwhile
 
     def _generator(self, index: int) -> torch.Generator:
         key = repr((self.seed, index, *self.path)).encode()

@@ -10,10 +10,12 @@ from conftest import TinyClassifier, TinyNoiseNetwork
 from torch import nn
 
 from benchmarks import startup
+from benchmarks.agreement import joined, largest
 from benchmarks.linear import fit
 from benchmarks.long_run import slope
 from benchmarks.paired import Spread, interleave, ratio
 from benchmarks.workload import count, recorded, replay
+from dds.batch import Record
 from dds.purifiers import DiffusionDenoiser
 from dds.tasks import Classification
 
@@ -114,6 +116,25 @@ def test_settings_change_time_and_results(rows):
     table = rows("settings", "--batch=3")
     assert [line[1] for line in table[:3]] == ["setting", "bf16", "bf16"]
     assert [line[0] for line in table[3:]] == ["condition", "clean/-/t0", "clean/-/t50", "clean/-/t145"]
+
+
+def test_a_gpu_is_measured_by_setting_and_by_part(rows):
+    sizes = ("--images=2", "--batch=2", "--times=1", "--steps=2", "--scenes=0")
+    table = rows("gpu", *sizes, "--only", "channels-last", "draws together")
+    assert [line[1] for line in table[1:4]] == ["as it is", "channels-last", "draws together"]
+    shares = [[float(share.strip(" %")) for share in line[1:]] for line in table[-9:]]
+    assert [sum(of_one) for of_one in zip(*shares, strict=True)] == pytest.approx([100] * 3, abs=0.5)
+    assert min(shares[0][0], *shares[1]) > 0  # both networks were found at work
+
+
+def test_the_largest_difference_of_any_image_is_found():
+    def batch(*values, key="clean/-/t0"):
+        return Record((key,), 0, {"iou": torch.tensor(values)}, {})
+
+    one = joined([batch(0.5, 0.25), batch(0.0, key="pgd/same/t50"), batch(1.0)])
+    other = joined([batch(0.5, 0.5, 1.0), batch(1.0, key="pgd/same/t50")])
+    assert largest(one, other, clean=True) == {"iou": 0.25}
+    assert largest(one, other, clean=False) == {"iou": 1.0}
 
 
 def test_starts_are_measured_in_processes_of_their_own(capsys, monkeypatch):

@@ -42,6 +42,16 @@ def test_uniform_fills_the_unit_interval():
     assert (draws.mean() - 0.5).abs() < 0.02
 
 
+def test_the_numbers_are_those_of_all_runs_so_far():
+    streams = Streams(0, (3,)).child("defence", 1)
+    few = torch.tensor([[-1.2463886737823486, 1.2309973239898682, 0.8449740409851074]])
+    many = torch.tensor([0.3074592351913452, 0.1740906983613968, 0.6132762432098389])  # 16 or more at a time
+    uniform = torch.tensor([[0.046998560428619385, 0.017034173011779785, 0.22305238246917725]])
+    assert torch.equal(streams.normal(torch.empty(1, 3)), few)
+    assert torch.equal(streams.normal(torch.empty(1, 3, 8, 8)).flatten()[:3], many)
+    assert torch.equal(streams.uniform(torch.empty(1, 3)), uniform)
+
+
 def test_global_random_state_is_left_alone():
     torch.manual_seed(0)
     before = torch.get_rng_state()

@@ -39,7 +39,7 @@ def look(image: Tensor, value: Value, streams: Streams, draws: int, climb: bool 
     """
     leaf = image.detach().requires_grad_(climb)
     gradient = torch.zeros_like(image)
-    total, harm = torch.zeros(2, len(image)).to(image)
+    total, harm = image.new_zeros(2, len(image))
     for draw in range(draws):
         with torch.set_grad_enabled(climb):
             seen, hurt = judge(value, leaf, streams.child("eot", draw))  # (B,) each

@@ -1,4 +1,5 @@
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from dds.attacks.broken_gradients import watch_gradients
 from dds.attacks.objectives.base import Purify
 from dds.batch import DOUBTFUL_GRADIENT, NOT_A_FUNCTION, Batch, View, check_batch
 from dds.callbacks.rehearsal import Findings, rehearse
+from dds.callbacks.repeatable import repeatable
 from dds.controls import Control
 from dds.errors import InputError
 from dds.models.precision import to_precision
@@ -107,6 +109,7 @@ class AttackAndPurify(Callback):
             )
         self.at_work = ""
         self._findings = Findings()
+        self._while_testing = ExitStack()
 
     @property
     def purifier(self) -> Purifier | None:
@@ -163,6 +166,7 @@ class AttackAndPurify(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the purifiers where the task is, and let it prepare itself with every defence at hand."""
+        self._while_testing.enter_context(repeatable(pl_module.device))
         task, dtype = cast(BaseTask, pl_module), cast(torch.dtype, pl_module.dtype)
         to_precision(task.model, dtype)
         for module in (*self.defences.purifiers, *self.controls.values()):
@@ -172,6 +176,14 @@ class AttackAndPurify(Callback):
                 network.forward = torch.compile(network.forward)
         purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
         task.prepare(cast(Any, trainer).datamodule, purify)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave torch's settings as they were."""
+        self._while_testing.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave them so after an error, too."""
+        self._while_testing.close()
 
     def _of_database(self, defence: Defence | None) -> PurifyDatabase:
         def purify(image: Tensor, index: Tensor) -> Tensor:
@@ -192,7 +204,10 @@ class AttackAndPurify(Callback):
         task = cast(BaseTask, pl_module)
         check_batch(batch, task.target)
         if batch_idx == 0:
-            found = rehearse(task, batch, self.defences, self.attacks, self.plan)
+            # its batches of one and two would each be compiled, and nothing else has their size
+            eager = torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
+            with eager:
+                found = rehearse(task, batch, self.defences, self.attacks, self.plan)
             self._findings = gather([found])[0]  # the same on all processes
         batch["views"] = self._views(task, batch)
 

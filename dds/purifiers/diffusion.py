@@ -42,7 +42,7 @@ class DiffusionDenoiser(OneShot):
     def denoise(self, image: Tensor, level: NoiseLevel, noise: Tensor) -> Tensor:
         """Purify with noise that the caller gives; see `OneShot`."""
         height, width = image.shape[-2:]
-        alpha_cumprod = self.schedule.alphas_cumprod[level.t].to(image)
+        alpha_cumprod = self.schedule.alpha_cumprod(level.t, image)
         noisy = diffuse(image * 2 - 1, noise, alpha_cumprod)
         t = torch.full((len(image),), level.t, device=image.device)
         padded = pad_to_multiple(noisy, self.size_multiple)

@@ -69,7 +69,7 @@ class LatentDenoiser(Purifier):
 
     def denoise(self, latent: Tensor, level: NoiseLevel, noise: Tensor) -> Tensor:
         """Add noise that the caller gives to scaled latents, and remove it; all `[B, C, h, w]`."""
-        alpha_cumprod = self.schedule.alphas_cumprod[level.t].to(latent)
+        alpha_cumprod = self.schedule.alpha_cumprod(level.t, latent)
         t = torch.full((len(latent),), level.t, device=latent.device)
         noisy = diffuse(latent, noise, alpha_cumprod)
         return predict(self.model, noisy, t, alpha_cumprod, self.schedule.prediction_type).image

@@ -83,7 +83,7 @@ class MultiStepDenoiser(Purifier):
 
     def forward(self, image: Tensor, level: NoiseLevel, streams: Streams) -> Tensor:
         """Purify `[B, 3, H, W]` images in [0, 1] with noise drawn from their streams."""
-        x = diffuse(image * 2 - 1, streams.normal(image), self.schedule.alphas_cumprod[level.t].to(image))
+        x = diffuse(image * 2 - 1, streams.normal(image), self.schedule.alpha_cumprod(level.t, image))
         times = self.times(level)
         for t, following in zip(times, [*times[1:], None], strict=True):
             x = self._step(x, t, following, streams.child("reverse", t))
@@ -116,7 +116,7 @@ class MultiStepDenoiser(Purifier):
         height, width = noisy.shape[-2:]
         padded = pad_to_multiple(noisy, self.size_multiple)
         times = torch.full((len(noisy),), t, device=noisy.device)
-        abar = self.schedule.alphas_cumprod[t].to(noisy)
+        abar = self.schedule.alpha_cumprod(t, noisy)
         predicted = predict(self.model, padded, times, abar, self.schedule.prediction_type)
         image, noise = predicted.image[..., :height, :width], predicted.noise[..., :height, :width]
         variance = None if predicted.variance is None else predicted.variance[..., :height, :width]

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -462,6 +464,19 @@ def test_the_compiled_network_of_a_purifier_answers_the_same():
         answers.append(torch.cat(network.seen))
         assert hasattr(denoiser.forward, "_torchdynamo_orig_callable") == compile
     torch.testing.assert_close(answers[1], answers[0], rtol=0, atol=1e-4)
+
+
+def test_a_rehearsal_has_nothing_compiled_for_batches_of_its_size(monkeypatch):
+    shapes = set()
+
+    def backend(graph, inputs):
+        shapes.update(tuple(one.shape) for one in inputs if one.shape[-1:] == (8,))
+        return graph.forward
+
+    torch.compiler.reset()  # another size would be compiled for any
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    run(protocol(compile=True), Arrays(batch_size=4))
+    assert shapes == {(4, 3, 8, 8)}
 
 
 def test_a_network_is_compiled_once_however_many_pieces_a_run_has(monkeypatch):

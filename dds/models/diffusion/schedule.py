@@ -63,6 +63,10 @@ class NoiseSchedule:
         """
         return ((1 - self.alphas_cumprod) / self.alphas_cumprod).sqrt() / 2
 
+    def alpha_cumprod(self, t: int, like: Tensor) -> Tensor:
+        """Return abar_t, a scalar of the type and on the device of `like`, which is not waited for."""
+        return like.new_full((), self.alphas_cumprod[t].item())
+
     def __len__(self) -> int:
         return len(self.alphas_cumprod)
 
