@@ -14,13 +14,13 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import Trainer
 from rich.console import Console
 
-from dds.callbacks import AttackAndPurify
+from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.command_line import Parser, make_parser, plainly, stem
 from dds.command_line.nearest import did_you_mean
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.evaluation import make_console, make_trainer
-from dds.loggers import Loggers, log_to
+from dds.loggers import Live, Loggers
 from dds.protocol import Plan
 from dds.reports import summary_tables, write_report
 from dds.reports.compared import read_runs
@@ -144,19 +144,27 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     job = Job(built.task, built.data, built.protocol, config.share, config.conditions, console)
     text = job.with_header(parser.dump(_of_all_jobs(config), skip_none=False))
     writer = ResultsWriter(_run_folder(config), text, _may_go_on(config))
-    trainer = make_trainer(built.protocol, writer, console, **built.trainer.as_dict())
+    progress = NetworkProgress(built.protocol, console)
+    live = Live(built.logger, config.project, job, writer, progress)
+    trainer = make_trainer(writer.folder, built.protocol, live, writer, progress, **built.trainer.as_dict())
     if not (config.share or config.conditions):
         warn_of_lone_processes(trainer)
     try:
         job.measure(trainer, writer)
-        if trainer.is_global_zero and job.merge(writer.folder):
-            _finish(config, built.logger, write_summary(job, writer.folder), writer.folder, console)
+        if trainer.is_global_zero:
+            summary = write_summary(job, writer.folder) if job.merge(writer.folder) else None
+            if summary is not None:
+                _finish(config, summary, writer.folder, console)
+            for line in live.end(summary):
+                console.print(line, highlight=False, soft_wrap=True)
     except Stopped as stopped:
         again = (
             "" if writer.go_on and config.name else f" and --resume --name={quote(writer.folder.path.name)}"
         )
         stopped.add_note(f"What was measured is kept; go on by the same command{again}.")
         raise
+    finally:
+        live.stop()
 
 
 def _evaluation_parser() -> ArgumentParser:
@@ -243,9 +251,7 @@ def _of_all_jobs(config: Namespace) -> Namespace:
     return shared
 
 
-def _finish(
-    config: Namespace, logger: Loggers, summary: dict[str, Any], folder: RunFolder, console: Console
-) -> None:
+def _finish(config: Namespace, summary: dict[str, Any], folder: RunFolder, console: Console) -> None:
     """Turn what was measured into everything that people look at."""
     report = write_report(folder, summary)  # whatever may be wrong with the terminal
     console.print(*summary_tables(summary, summary["utility"], console.width))
@@ -256,5 +262,3 @@ def _finish(
     console.print(f"Results: {folder.path}", soft_wrap=True)
     if config.show != "table":
         print(json.dumps(summary) if config.show == "json" else folder.path)
-    for line in log_to(logger, folder, summary, config.project):
-        console.print(line, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import yaml
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -23,6 +23,7 @@ from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.controls import Control
 from dds.data import BaseDataModule, GivenData, GivenRetrieval
 from dds.errors import InputError
+from dds.loggers import Live, Loggers
 from dds.models.as_found import as_found
 from dds.numbers import plain
 from dds.purifiers import Purifier
@@ -57,6 +58,8 @@ def evaluate(
     folder: str | Path | None = None,
     resume: bool = False,
     quiet: bool = False,
+    logger: Loggers = False,
+    project: str = "dds",
     **trainer: Any,
 ) -> Results:
     """Evaluate a task under attacks and purification, as `evaluate.py` does.
@@ -69,6 +72,9 @@ def evaluate(
         folder: The run's folder, which must be empty; default: `runs/<task>/<time>`.
         resume: Go on with what the folder holds; start if it is empty.
         quiet: Show no plan and no progress.
+        logger: Dashboards: true, Weights & Biases (offline without a key); or one or a list of Lightning's
+            loggers.
+        project: Weights & Biases project, with `logger=True`.
         **trainer: Options of Lightning's `Trainer`, e.g. `accelerator="cpu"`, `precision="bf16-mixed"`.
             There is one process; `evaluate.py` runs on several.
 
@@ -88,7 +94,7 @@ def evaluate(
             "evaluate is called in torch.inference_mode, where attacks get no gradients. Leave it."
         )
     try:
-        return _evaluate(task, data, protocol, folder, resume, quiet, trainer)
+        return _evaluate(task, data, protocol, folder, resume, quiet, logger, project, trainer)
     except InputError as error:
         error.args = (_as_python(str(error)),)
         raise
@@ -101,6 +107,8 @@ def _evaluate(
     folder: str | Path | None,
     resume: bool,
     quiet: bool,
+    logger: Loggers,
+    project: str,
     trainer: Mapping[str, Any],
 ) -> Results:
     module = data if isinstance(data, BaseDataModule) else _given(data, task.target)
@@ -110,14 +118,21 @@ def _evaluate(
     writer = ResultsWriter(
         RunFolder(path, numbered=folder is None), job.with_header(_config(task, module, protocol)), resume
     )
-    made = make_trainer(protocol, writer, console, **{"devices": 1, **trainer})
+    progress = NetworkProgress(protocol, console)
+    live = Live(logger, project, job, writer, progress)
+    made = make_trainer(writer.folder, protocol, live, writer, progress, **{"devices": 1, **trainer})
     if made.world_size > 1:
         raise InputError(f"{made.world_size} processes; from Python there is one. Use evaluate.py for more.")
-    with stoppable(), as_found(task, *protocol.defences.purifiers, *protocol.controls.values()):
-        job.measure(made, writer)
-    job.merge(writer.folder)
-    summary = write_summary(job, writer.folder)
-    write_report(writer.folder, summary)
+    try:
+        with stoppable(), as_found(task, *protocol.defences.purifiers, *protocol.controls.values()):
+            job.measure(made, writer)
+        job.merge(writer.folder)
+        summary = write_summary(job, writer.folder)
+        write_report(writer.folder, summary)
+        for line in live.end(summary):
+            console.print(line, highlight=False, soft_wrap=True)
+    finally:
+        live.stop()
     return Results(writer.folder.path, summary)
 
 
@@ -150,35 +165,27 @@ def make_console(quiet: bool = False) -> Console:
     return Console(quiet=quiet, width=None if sys.stdout.isatty() else 100, markup=False, emoji=False)
 
 
-def make_trainer(
-    protocol: AttackAndPurify, writer: ResultsWriter, console: Console, **options: Any
-) -> Trainer:
+def make_trainer(folder: RunFolder, *callbacks: Callback, **options: Any) -> Trainer:
     """Return the trainer of an evaluation.
 
     Args:
-        protocol: What the task is shown.
-        writer: What keeps the results.
-        console: Where progress is shown.
+        folder: The run's folder.
+        *callbacks: What is called, in this order, after the user's own.
         **options: Of Lightning's `Trainer`.
 
     Raises:
         InputError: If the trainer refuses some of them, or the precision is too low for attacks.
     """
     check_precision(options.get("precision"))
-    callbacks = [
-        *(options.pop("callbacks", None) or []),
-        protocol,
-        writer,
-        NetworkProgress(protocol, console),
-    ]
+    own = options.pop("callbacks", None) or []
     ours: dict[str, Any] = {
         "inference_mode": False,  # attacks need gradients
         "logger": False,
         "enable_progress_bar": False,
         "enable_model_summary": False,
-        "default_root_dir": writer.folder.path,  # under SLURM it looks for checkpoints to load there
+        "default_root_dir": folder.path,  # under SLURM it looks for checkpoints to load there
     }
-    return build_trainer(**{**ours, **options, "callbacks": callbacks})
+    return build_trainer(**{**ours, **options, "callbacks": [*own, *callbacks]})
 
 
 def _config(task: BaseTask, data: BaseDataModule, protocol: AttackAndPurify) -> str:

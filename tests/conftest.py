@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 import torch
 from torch import nn
@@ -98,6 +99,17 @@ def metrics_of(task, pairs):
         metrics.update(index=index, **statistics)
         first += len(index)
     return {name: value.item() for name, value in metrics.compute().items()}
+
+
+class Table:
+    """A table in memory, read as the files of a run are."""
+
+    def __init__(self, rows):
+        self._rows = rows
+
+    def of(self, condition):
+        rows = self._rows.filter(pc.equal(self._rows["condition"], condition))
+        return rows.drop_columns([name for name in rows.column_names if rows[name].null_count == len(rows)])
 
 
 class Weights:

@@ -24,10 +24,9 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
-import wandb
 import yaml
 from callbacks.test_attack_and_purify import Kept, trainer
-from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
+from conftest import Table, TinyClassifier, TinyNoiseNetwork, TinySegmenter
 from diffusers import UNet2DModel
 from lightning.pytorch import Trainer
 from matplotlib.figure import Figure
@@ -42,7 +41,7 @@ from dds.command_line import CONFIGS
 from dds.controls import GaussianNoise
 from dds.data import BaseDataModule
 from dds.errors import InputError
-from dds.loggers.wandb_log import log_to_wandb
+from dds.loggers.wandb_log import fill_run
 from dds.models import DinoSegmenter
 from dds.models.diffusion.schedule import NoiseLevel
 from dds.noise import Streams
@@ -129,8 +128,9 @@ def evaluate(folder, callback, data=None, task=None):
     grid = Grid(conditions, data.test_dataset().indices)
     every = np.ones((len(conditions), len(grid.images)), dtype=bool)
     writer.folder.merge(grid, writer.folder.collect(grid, every))
-    samples, votes = writer.folder.read_tables()
-    entries = summarise(type(task), conditions, samples, votes)
+    tables = writer.folder.open_tables()
+    entries = summarise(type(task), conditions, *tables)
+    samples, votes = (table and table.read(table.schema.names) for table in tables)
     frames = [None if table is None else table.to_pandas() for table in (samples, votes)]
     return *frames, {entry["key"]: entry for entry in entries}
 
@@ -542,7 +542,7 @@ def test_rule_7_success_over_all_and_over_what_was_right_before():
         "pgd/none/t0": [0, 0, 0, 1],
         "pgd/none/t10": [[0, 1], [1, 0], [0, 0], [1, 1]],
     }
-    entries = summarise(Classification, conditions, table_of(answers), None)
+    entries = summarise(Classification, conditions, Table(table_of(answers)), None)
     success = {
         entry["key"]: [entry["metrics"][f"attack_success{suffix}"]["value"] for suffix in ("", "_on_correct")]
         for entry in entries
@@ -609,17 +609,10 @@ def test_rule_8_no_point_in_the_figure(incomplete):
     assert points["distance, attacker sees same"] == [1, 2]
 
 
-def test_rule_8_no_number_on_weights_and_biases(incomplete, tmp_path, monkeypatch):
+def test_rule_8_no_number_on_weights_and_biases(incomplete, tmp_path):
     steps = []
-    run = SimpleNamespace(
-        define_metric=lambda *names, **options: None,
-        log=steps.append,
-        summary={},
-        finish=lambda: None,
-        dir=str(tmp_path),
-    )
-    monkeypatch.setattr(wandb, "init", lambda **options: run)
-    log_to_wandb(RunFolder(tmp_path / "run"), incomplete, "dds")
+    run = SimpleNamespace(define_metric=lambda *names, **options: None, log=steps.append, summary={})
+    fill_run(run, RunFolder(tmp_path / "run"), incomplete)
     logged = {
         f"{name.removesuffix('/accuracy')}/t{step['noise_level']}"
         for step in steps
@@ -633,7 +626,7 @@ def test_rule_8_a_condition_without_rows_gets_no_number():
     conditions = list_conditions(["pgd"], [NOTHING], [T10], 1)
     answers = {"clean/-/t0": [1, 1], "clean/-/t10": [1, 0], "pgd/none/t0": [0, 0]}
     with pytest.raises((LookupError, ValueError)):
-        summarise(Classification, conditions, table_of(answers), None)
+        summarise(Classification, conditions, Table(table_of(answers)), None)
 
 
 # Rule 10: intervals by bootstrap over images
@@ -650,7 +643,7 @@ def test_rule_10_draws_are_no_more_images():
     for draws in (1, 3):
         answers = {"clean/-/t0": right[:, None], "clean/-/t10": np.repeat(right[:, None], draws, 1)}
         conditions = list_conditions([], [], [T10], draws)
-        widths.append(width(summarise(Classification, conditions, table_of(answers), None)[1]))
+        widths.append(width(summarise(Classification, conditions, Table(table_of(answers)), None)[1]))
     assert widths[0] == widths[1]
     assert widths[0] == pytest.approx(2 * 1.96 * (0.5 * 0.5 / 400) ** 0.5, rel=0.1)
 
@@ -664,7 +657,7 @@ def test_rule_10_the_interval_of_a_metric_of_the_whole_data_set():
     samples = pa.Table.from_pandas(
         frame.assign(condition="clean/-/t0", index=range(60), draw=0), preserve_index=False
     )
-    (entry,) = summarise(SemanticSegmentation, list_conditions([], [], [], 1), samples, None)
+    (entry,) = summarise(SemanticSegmentation, list_conditions([], [], [], 1), Table(samples), None)
     reference = stats.bootstrap(
         (np.arange(60),),
         lambda images: miou(frame.iloc[images]),

@@ -24,10 +24,14 @@ class NetworkProgress(Callback):
     Args:
         protocol: Whose condition at work is named.
         console: Where the bar is shown; default: the standard output.
+
+    Attributes:
+        calls: Forward calls of networks with one image each, so far, of this process.
     """
 
     def __init__(self, protocol: AttackAndPurify, console: Console | None = None) -> None:
         self.protocol, self._console = protocol, console
+        self.calls = 0
         self._hooks: list[RemovableHandle] = []
         self._images = math.inf  # until the first batch there are but rehearsals, which do not count
 
@@ -81,6 +85,7 @@ class NetworkProgress(Callback):
             self._bar.update(self._task, completed=done, total=done / (batch_idx + 1) * _batches(trainer))
 
     def _advance(self, network: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        self.calls += len(inputs[0]) if inputs else 1
         advance = len(inputs[0]) / self._images if inputs else 1.0
         self._bar.update(self._task, advance=advance, description=self.protocol.at_work)
         rehearsed = self._images == math.inf

@@ -1,5 +1,6 @@
 """Dashboards: W&B, and Lightning's other loggers."""
 
-from dds.loggers.loggers import Loggers, log_to
+from dds.loggers.live import Live
+from dds.loggers.loggers import Loggers
 
-__all__ = ["Loggers", "log_to"]
+__all__ = ["Live", "Loggers"]

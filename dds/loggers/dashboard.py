@@ -1,11 +1,12 @@
-"""What of a run any dashboard is told: its settings, curves over the noise level, and what it comes to."""
+"""What of a run any dashboard is told: its settings, how far it is, and what it comes to."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
-from dds.results.layout import Entry, is_named
+from dds.results.layout import Entry, Summary, is_named
 from dds.results.standing import Comparison, Standing
 from dds.runs.run_folder import RunFolder
 
@@ -13,10 +14,70 @@ Numbers = dict[str, float]
 """Names and values, as they are logged."""
 
 
-def settings(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's complete configuration, the versions it ran with and the hashes of its weights."""
+SECONDS = "progress/seconds"
+"""The axis of all that is told of a run while it goes on: seconds since it began, pauses included."""
+
+
+class Dashboard(ABC):
+    """A place where people watch a run.
+
+    It is told of the beginning, then how far the run is, then of the end, all of it in one thread of its own:
+    it may be slow, and raise whatever it likes.
+    """
+
+    name: str
+
+    @abstractmethod
+    def begin(self, folder: RunFolder, head: Summary, keys: Sequence[str]) -> None:
+        """Show the settings and the plan.
+
+        Args:
+            folder: The run's folder.
+            head: What `summary.json` says of a run before anything is measured.
+            keys: Of the conditions to come.
+        """
+
+    @abstractmethod
+    def log(self, numbers: Numbers) -> None:
+        """Show how far the run is: `SECONDS`, `progress/…` and `running/…`."""
+
+    @abstractmethod
+    def end(self, success: bool, summary: Summary | None = None, last: Numbers | None = None) -> str:
+        """Show the results, if there are any, and end.
+
+        Args:
+            success: Whether the work of this job is done.
+            summary: The content of `summary.json`; None: the run is not finished.
+            last: What `log` is given where it is.
+
+        Returns:
+            Where it is to be seen.
+        """
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Keep nobody waiting, as it has been given up; called in the main thread."""
+
+
+def settings(folder: RunFolder, head: Summary, keys: Sequence[str]) -> dict[str, Any]:
+    """Return a run's complete configuration, versions and hashes of its weights, and what is planned."""
     config: dict[str, Any] = yaml.safe_load(folder.config.read_text())
-    return {**config, **{name: summary[name] for name in ("versions", "weights")}}
+    planned = {"images": head["images"], "conditions": list(keys), "calls": head["calls"]}
+    return {**config, **{name: head[name] for name in ("versions", "weights")}, "planned": planned}
+
+
+def running(found: Mapping[str, Mapping[str, Any]], utility: str) -> Numbers:
+    """Return what the images so far come to, as `running/<condition>/<utility>`, `…_low` and `…_high`.
+
+    Args:
+        found: Key of each condition to its metrics, as of `BaseTask.running` and in `summary.json`.
+        utility: The metric.
+    """
+    return {
+        f"running/{key}/{name}": value
+        for key, metrics in found.items()
+        for name, value in _with_ends({utility: metrics.get(utility)}).items()
+    }
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -39,8 +100,12 @@ def noise_level(entry: Entry) -> dict[str, float]:
 
 def values(entry: Entry) -> Numbers:
     """Return all that was measured under a condition: each metric, and its interval as `_low` and `_high`."""
+    return _with_ends({**entry["metrics"], "utility_drop": entry["utility_drop"]})
+
+
+def _with_ends(metrics: Mapping[str, Any]) -> Numbers:
     found = {}
-    for name, value in {**entry["metrics"], "utility_drop": entry["utility_drop"]}.items():
+    for name, value in metrics.items():
         for part, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
             if value is not None and value[part] is not None:
                 found[f"{name}{suffix}"] = value[part]

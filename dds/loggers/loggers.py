@@ -1,15 +1,25 @@
-"""A finished run on the dashboards that the user named: W&B, or any of Lightning's loggers."""
+"""The dashboards that the user named: W&B, or any of Lightning's loggers."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
-from dds.loggers.dashboard import Numbers, beside_curves, curves, flat, headline, settings
+from dds.errors import InputError
+from dds.loggers.dashboard import (
+    SECONDS,
+    Dashboard,
+    Numbers,
+    beside_curves,
+    curves,
+    flat,
+    headline,
+    settings,
+)
+from dds.loggers.wandb_run import WandbDashboard
 from dds.results.layout import Summary
 from dds.results.standing import Comparison
 from dds.runs.run_folder import RunFolder
@@ -18,97 +28,106 @@ Loggers = bool | Logger | list[Logger]
 """True: W&B; false: none; or loggers by their `class_path`, as for Lightning's trainer."""
 
 _AT_ONCE = 1000  # metrics that MLflow takes in one call
+_LONGEST = 128  # characters of the name of a project on W&B
+_REFUSED = set("/\\#?%:")  # in it
 
 
-def log_to(loggers: Loggers, folder: RunFolder, summary: Summary, project: str) -> Iterator[str]:
-    """Show a finished run on dashboards.
-
-    Whatever a logger raises becomes a warning: the results are on disk already.
+def dashboards(loggers: Loggers, project: str) -> list[Dashboard]:
+    """Return what is to be told of a run.
 
     Args:
         loggers: Where to.
-        folder: The run's folder.
-        summary: The content of `summary.json`.
         project: The project on W&B, where `loggers` is true.
 
-    Yields:
-        One line for the user, of each logger.
+    Raises:
+        InputError: If one is no logger, or W&B refuses the project's name.
     """
-    for name, log in _chosen(loggers, folder, summary, project):
-        try:
-            yield f"{name}: {log()}"
-        except Exception as error:  # loggers are other people's, and so are their errors
-            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-            yield f"Warning: {name} failed ({reason}); the results are in {folder.path}"
+    if isinstance(loggers, bool):
+        return [WandbDashboard(_checked(project))] if loggers else []
+    return [_dashboard(logger, project) for logger in (loggers if isinstance(loggers, list) else [loggers])]
 
 
-def _chosen(
-    loggers: Loggers, folder: RunFolder, summary: Summary, project: str
-) -> Iterator[tuple[str, Callable[[], str]]]:
-    if loggers is True:
-        yield "W&B", partial(_send, folder, summary, project)
-    elif loggers:
-        for logger in loggers if isinstance(loggers, list) else [loggers]:
-            yield type(logger).__name__, partial(_log, logger, folder, summary)
+def _dashboard(logger: Logger, project: str) -> Dashboard:
+    if not isinstance(logger, Logger):
+        raise InputError(
+            f"logger is {logger!r}; expected true for W&B, false, or one or a list of Lightning's loggers."
+        )
+    return WandbDashboard(project, logger) if isinstance(logger, WandbLogger) else LoggerDashboard(logger)
 
 
-def _send(folder: RunFolder, summary: Summary, project: str) -> str:
-    """Send to W&B; see `log_to_wandb`."""
-    from dds.loggers.wandb_log import log_to_wandb  # W&B takes seconds to import
-
-    return log_to_wandb(folder, summary, project)
-
-
-def _log(logger: Logger, folder: RunFolder, summary: Summary) -> str:
-    """Log what a logger takes, and return where it is to be seen."""
-    if isinstance(logger, WandbLogger):
-        return _fill(logger.experiment, folder, summary)
-    _log_numbers(logger, folder, summary)
-    _log_figures(logger, folder)
-    logger.finalize("success")
-    return str(logger.log_dir or logger.save_dir or logger.name)
+def _checked(project: str) -> str:
+    if not project or len(project) > _LONGEST or _REFUSED & set(project):
+        raise InputError(
+            f"project is {project!r}, which W&B refuses; expected 1 to {_LONGEST} characters, none of them "
+            f"{' '.join(sorted(_REFUSED))}"
+        )
+    return project
 
 
-def _fill(run: Any, folder: RunFolder, summary: Summary) -> str:
-    """Fill a W&B run that the user has configured."""
-    from dds.loggers.wandb_log import fill_run  # likewise
+class LoggerDashboard(Dashboard):
+    """What a logger of Lightning takes.
 
-    try:
-        run.config.update(settings(folder, summary))
-        fill_run(run, folder, summary)
-    finally:
-        run.finish()
-    return str(run.dir if run.offline else run.url)
+    Args:
+        logger: The logger.
+    """
 
+    def __init__(self, logger: Logger) -> None:
+        self.name = type(logger).__name__
+        self._logger = logger
+        self._parameters: dict[str, Any] = {}
 
-def _log_numbers(logger: Logger, folder: RunFolder, summary: Summary) -> None:
-    """Log settings, what the run comes to, and curves with t as the step."""
-    numbers = headline(Comparison(summary)) | beside_curves(summary["conditions"])
-    parameters = _plain(flat(settings(folder, summary)))
-    if isinstance(logger, TensorBoardLogger):
-        logger.log_hyperparams(parameters, _plain(numbers))  # its table of runs shows both
-    else:
-        logger.log_hyperparams(parameters)
-        _log_metrics(logger, numbers, 0)
-    for step in curves(summary["conditions"]):
-        _log_metrics(logger, step, int(step["noise_level"]))
+    def begin(self, folder: RunFolder, head: Summary, keys: Sequence[str]) -> None:
+        """Log settings and plan."""
+        self._folder = folder
+        self._parameters = _plain(flat(settings(folder, head, keys)))
+        if isinstance(self._logger, TensorBoardLogger):  # its table of runs takes them with the results only
+            text = "\n".join(f"    {name}: {value}" for name, value in self._parameters.items())
+            self._logger.experiment.add_text("settings", text)
+        else:
+            self._logger.log_hyperparams(self._parameters)
+        self._logger.save()
 
+    def log(self, numbers: Numbers) -> None:
+        """Log how far the run is, with the seconds as the step."""
+        self._log(numbers, int(numbers[SECONDS]))
+        self._logger.save()
 
-def _log_metrics(logger: Logger, numbers: Numbers, step: int) -> None:
-    plain = list(_plain(numbers).items())
-    for start in range(0, len(plain), _AT_ONCE):
-        logger.log_metrics(dict(plain[start : start + _AT_ONCE]), step=step)
+    def end(self, success: bool, summary: Summary | None = None, last: Numbers | None = None) -> str:
+        """Log the results; of curves t is the step."""
+        if last is not None:
+            self.log(last)
+        if summary is not None:
+            self._log_results(summary)
+            self._log_figures()
+        self._logger.finalize("success" if success else "failed")
+        return str(self._logger.log_dir or self._logger.save_dir or self._logger.name)
 
+    def abandon(self) -> None:
+        """Do nothing: its thread ends with the process."""
 
-def _log_figures(logger: Logger, folder: RunFolder) -> None:
-    figures = sorted(folder.figures.glob("*.png"))
-    if isinstance(logger, TensorBoardLogger):
-        for path in figures:
-            pixels = np.array(Image.open(path).convert("RGB"))  # (H, W, 3)
-            logger.experiment.add_image(f"figures/{path.stem}", pixels, dataformats="HWC")
-    elif isinstance(logger, MLFlowLogger):
-        for path in (*figures, folder.report):
-            logger.experiment.log_artifact(logger.run_id, str(path))
+    def _log_results(self, summary: Summary) -> None:
+        numbers = headline(Comparison(summary)) | beside_curves(summary["conditions"])
+        if isinstance(self._logger, TensorBoardLogger):
+            self._logger.log_hyperparams(self._parameters, _plain(numbers))
+        else:
+            self._log(numbers, 0)
+        for step in curves(summary["conditions"]):
+            self._log(step, int(step["noise_level"]))
+
+    def _log(self, numbers: Numbers, step: int) -> None:
+        plain = list(_plain(numbers).items())
+        for start in range(0, len(plain), _AT_ONCE):
+            self._logger.log_metrics(dict(plain[start : start + _AT_ONCE]), step=step)
+
+    def _log_figures(self) -> None:
+        figures = sorted(self._folder.figures.glob("*.png"))
+        if isinstance(self._logger, TensorBoardLogger):
+            for path in figures:
+                pixels = np.array(Image.open(path).convert("RGB"))  # (H, W, 3)
+                self._logger.experiment.add_image(f"figures/{path.stem}", pixels, dataformats="HWC")
+        elif isinstance(self._logger, MLFlowLogger):
+            for path in (*figures, self._folder.report):
+                self._logger.experiment.log_artifact(self._logger.run_id, str(path))
 
 
 def _plain(named: Mapping[str, Any]) -> dict[str, Any]:

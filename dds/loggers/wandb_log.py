@@ -1,67 +1,31 @@
-"""A run on Weights & Biases: curves over the noise level, tables, pictures, figures and the report."""
+"""The results on Weights & Biases: curves over the noise level, tables, pictures, figures, the report."""
 
-import os
 from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from io import BytesIO
 from itertools import islice
-from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import wandb
 from PIL import Image
 
 from dds.batch import UNTOUCHED
-from dds.loggers.dashboard import beside_curves, curves, headline, noise_level, settings, values
+from dds.loggers.dashboard import beside_curves, curves, headline, noise_level, values
 from dds.reports.pictures import Picture, Pictures
 from dds.results.layout import Entry, Line, Summary, is_attacked, line_name
 from dds.results.source import read_pictures
 from dds.results.standing import Comparison
 from dds.runs.run_folder import RunFolder
 
-_PATIENCE = {"init_timeout": 30, "finish_timeout": 300, "finish_timeout_raises": True}  # seconds
 _PICTURED = 100  # rows of the table of examples, of up to 5 pictures of at most 128 pixels
-_TAG = 64  # characters that W&B takes
 _STAGES = {"attacked": "attacked", "perturbation": "moved", "task saw": "shown", "decision": "decision"}
-
-
-def log_to_wandb(folder: RunFolder, summary: Summary, project: str) -> str:
-    """Send a finished run to W&B, or keep it on disk where W&B is not to be reached.
-
-    Args:
-        folder: The run's folder; W&B's own files go below it.
-        summary: The content of `summary.json`.
-        project: W&B project.
-
-    Returns:
-        Where the run is to be seen.
-
-    Raises:
-        wandb.Error: If W&B fails after it has started the run.
-    """
-    mode = wandb.setup(wandb.Settings(silent=True)).settings.mode  # silent: nor does it ask for a key
-    if mode == "disabled":
-        return "disabled"
-    with _data_below(folder.path / "wandb"):
-        run, why_offline = _start(folder, summary, project, mode)
-        later = f"wandb sync {quote(str(Path(run.dir).parent))}"
-        try:
-            try:
-                fill_run(run, folder, summary)
-            finally:
-                run.finish()
-        except TimeoutError:
-            return f"it takes too long; send the rest with: {later}"
-    return f"offline, {why_offline}; send it with: {later}" if why_offline else str(run.url)
 
 
 def fill_run(run: wandb.Run, folder: RunFolder, summary: Summary) -> None:
     """Put all that people look at into a W&B run.
 
-    `noise_level` is the step of every metric, so that a dashboard's default panels are curves over it;
-    `sigma` is logged in the same rows, so that any panel's x axis can be set to it.
+    `noise_level` is the step of every metric that has no other, so that a dashboard's default panels are
+    curves over it; `sigma` is logged in the same rows, so that any panel's x axis can be set to it.
 
     Args:
         run: A run that is not finished.
@@ -78,60 +42,6 @@ def fill_run(run: wandb.Run, folder: RunFolder, summary: Summary) -> None:
     run.log({**last, **headline(comparison), **_media(folder, summary, comparison)})
     run.summary.update(beside_curves(summary["conditions"]))
     run.summary.update({name: summary.get(name) for name in ("seconds", "calls")})
-
-
-@contextmanager
-def _data_below(path: Path) -> Iterator[None]:
-    """Have tables wait for `wandb sync` in the run folder, unless the user has named another place."""
-    own = "WANDB_DATA_DIR" not in os.environ
-    os.environ.setdefault("WANDB_DATA_DIR", str(path))
-    try:
-        yield
-    finally:
-        if own:
-            del os.environ["WANDB_DATA_DIR"]
-
-
-def _start(folder: RunFolder, summary: Summary, project: str, mode: str) -> tuple[wandb.Run, str]:
-    """Start a run, online if that is possible; also return why it is not."""
-    config = settings(folder, summary)
-    options: dict[str, Any] = {
-        "project": project,
-        "name": folder.path.name,
-        "group": folder.path.parent.name,
-        "job_type": "evaluation",
-        "tags": _tags(summary, config),
-        "config": config,
-        "dir": folder.path,
-        "settings": {name: value for name, value in _PATIENCE.items() if name in wandb.Settings.model_fields},
-    }
-    try:
-        return wandb.init(**options), f"WANDB_MODE is {mode}" if mode in ("offline", "dryrun") else ""
-    except wandb.Error as error:
-        return wandb.init(mode="offline", **options), str(error).partition("\n")[0]
-
-
-def _tags(summary: Summary, config: Mapping[str, Any]) -> list[str]:
-    """Return what runs are grouped by: task, data, network and purifier."""
-    network, purifier = _at(config, "task", "init_args", "model"), _at(config, "protocol", "purifier")
-    tags = [summary["task"], summary["data"], _name(network), _name(purifier)]
-    return [tag[-_TAG:] for tag in dict.fromkeys(tags) if tag]
-
-
-def _at(nested: Any, *path: str) -> Any:
-    for name in path:
-        nested = nested.get(name) or {}
-    return nested
-
-
-def _name(spec: Any) -> str:
-    """Return the name of what a configuration builds; behind `pretrained`, that of the network."""
-    if isinstance(spec, str):
-        return spec.removeprefix("zoo:")
-    arguments = {**_at(spec, "init_args"), **_at(spec, "dict_kwargs")}
-    name = str(spec.get("class_path", "")).rsplit(".", 1)[-1]
-    inner = {"pretrained": arguments.get("model"), "create_model": arguments.get("model_name")}.get(name)
-    return _name(inner) if inner else name
 
 
 def _media(folder: RunFolder, summary: Summary, comparison: Comparison) -> dict[str, Any]:

@@ -1,8 +1,8 @@
+from typing import cast
+
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio
-
-from dds.metrics.ssim import ssim
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 _MOST = 100.0  # dB: the PSNR of identical images, for it would be infinite
 
@@ -19,10 +19,11 @@ def fidelity(shown: Tensor, original: Tensor) -> dict[str, Tensor]:
     """
     psnr = peak_signal_noise_ratio(shown, original, data_range=1.0, reduction="none", dim=(1, 2, 3))
     same = (shown == original).flatten(1).all(1)  # decided for each image, whatever shares its batch
-    similarity = shown.new_ones(len(shown))
+    ssim = shown.new_ones(len(shown))
     if not same.all():
-        similarity = torch.where(same, similarity, ssim(shown, original))
-    return {"psnr": psnr.clamp(max=_MOST), "ssim": similarity}
+        measured = structural_similarity_index_measure(shown, original, data_range=1.0, reduction="none")
+        ssim = torch.where(same, ssim, cast(Tensor, measured))
+    return {"psnr": psnr.clamp(max=_MOST), "ssim": ssim}
 
 
 def perturbation(attacked: Tensor, original: Tensor) -> dict[str, Tensor]:

@@ -64,7 +64,7 @@ class ComparedRun:
         """Return a condition's utility on all images and on each resampled data set, `[1 + R]`."""
         if key not in self._utilities:
             rows = self._samples.of(key)
-            self._utilities[key] = resampled_utility(self.task, rows, key)  # of one seed: they pair
+            self._utilities[key] = resampled_utility(self.task, rows)  # of one seed: they pair
         return self._utilities[key]
 
     def kept(self, entry: Entry) -> Estimate:

@@ -6,15 +6,12 @@ from shlex import quote
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
 from dds.errors import InputError
 from dds.protocol import Condition
 from dds.results.summary import summarise
 from dds.runs.grid import Grid
 from dds.runs.run_folder import RunFolder
-from dds.runs.samples import Samples
 from dds.tasks import BaseTask
 
 
@@ -37,17 +34,11 @@ def read_interrupted(folder: RunFolder) -> dict[str, Any]:
             f"command that started it, with --resume --name={quote(folder.path.name)}."
         )
     conditions = [grid.conditions[place] for place in begun]
-    samples, votes = (_whole(table, images, grid) for table in folder.open_tables(grid.keys))
-    entries = summarise(find_task(folder), conditions, samples, votes, head["seed"])
+    samples, votes = folder.open_tables(grid.keys)
+    among = samples.among(images), None if votes is None else votes.among(images)
+    entries = summarise(find_task(folder), conditions, *among, head["seed"])
     measured = {"images": len(images), "seconds": folder.seconds(), "conditions": entries}
     return {**head, **measured, "missing": grid.describe(missing)}
-
-
-def _whole(table: Samples | None, images: NDArray[np.int64], grid: Grid) -> pa.Table | None:
-    if table is None:
-        return None
-    rows = table.among(images)
-    return pa.concat_tables([rows.of(key) for key in grid.keys], promote_options="permissive")
 
 
 def _read_plan(folder: RunFolder) -> tuple[dict[str, Any], Grid]:

@@ -1,12 +1,9 @@
 """From samples to metrics with intervals."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import torch
 from torch import Tensor
 
 from dds.metrics.condition import ConditionMetrics
@@ -16,17 +13,24 @@ from dds.metrics.robustness import MeanOverDraws, UtilityDrop, Values
 from dds.protocol import CLEAN, Condition, Defence
 from dds.runs.job import Job
 from dds.runs.run_folder import RunFolder
-from dds.runs.samples import to_arrays
+from dds.runs.samples import to_draws, to_tensors
 from dds.tasks import BaseTask
 
 _AT_ONCE = 4096  # images whose weights are held, 32 MB
 
 
+class Rows(Protocol):
+    """The rows of a table, as `Samples` reads them."""
+
+    def of(self, condition: str) -> pa.Table:
+        """Return those of a condition, by image, then draw, without statistics that none of them has."""
+
+
 def summarise(
     task: type[BaseTask],
     conditions: Sequence[Condition],
-    samples: pa.Table,
-    votes: pa.Table | None,
+    samples: Rows,
+    votes: Rows | None,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Compute every metric of every condition, with 95 % bootstrap intervals over images.
@@ -39,8 +43,8 @@ def summarise(
     Args:
         task: Whose `metrics` are computed.
         conditions: In the order of the result.
-        samples: Rows of `samples.parquet`.
-        votes: Rows of `votes.parquet`.
+        samples: Of `samples.parquet`.
+        votes: Of `votes.parquet`.
         seed: Of the bootstrap.
 
     Returns:
@@ -51,7 +55,7 @@ def summarise(
     right_before: dict[Defence | None, Tensor] = {}
     entries = []
     for condition in conditions:
-        index, draws = _draws(_rows(samples, condition.key))
+        index, draws = to_draws(samples.of(condition.key))
         before = None
         if task.right is not None and condition.attack == CLEAN:
             right_before[condition.defence] = draws[task.right]
@@ -59,7 +63,7 @@ def summarise(
             before = right_before[condition.defence]
         combined = None
         if votes is not None and condition.draws > 1 and not condition.fixed_noise:
-            combined = _tensors(_rows(votes, condition.key))
+            combined = to_tensors(votes.of(condition.key))
         metrics = _measure(task, resampling, index, draws, combined, before)
         if condition.attack == CLEAN and condition.defence is None:
             clean = metrics.mean
@@ -72,7 +76,7 @@ def summarise(
 
 def write_summary(job: Job, folder: RunFolder) -> dict[str, Any]:
     """Write `summary.json` of a merged run, and return its content."""
-    samples, votes = folder.read_tables()
+    samples, votes = folder.open_tables()
     entries = summarise(type(job.task), job.grid.conditions, samples, votes, job.protocol.seed)
     summary = {**job.head(), "seconds": folder.seconds(), "conditions": entries}
     folder.write_summary(summary)
@@ -102,40 +106,20 @@ def _measure(
     return metrics
 
 
-def resampled_utility(task: type[BaseTask], samples: pa.Table, key: str, seed: int = 0) -> Tensor:
+def resampled_utility(task: type[BaseTask], rows: pa.Table, seed: int = 0) -> Tensor:
     """Compute a condition's utility, its mean over draws, on all images and on each resampled data set.
 
     Args:
         task: Whose utility it is.
-        samples: Rows of `samples.parquet`.
-        key: The condition.
+        rows: The condition's of `samples.parquet`.
         seed: Of the bootstrap.
 
     Returns:
         `[1 + R]`; differences and ratios of such are paired if seed and images are the same.
     """
-    index, draws = _draws(_rows(samples, key))
+    index, draws = to_draws(rows)
     metrics = _measure(task, Resampling(seed), index, draws, None, None)
     return metrics.mean.compute()[task.utility]
-
-
-def _rows(table: pa.Table, key: str) -> pa.Table:
-    rows = table.filter(pc.equal(table["condition"], key))
-    return rows.drop_columns([name for name in rows.column_names if rows[name].null_count == len(rows)])
-
-
-def _draws(rows: pa.Table) -> tuple[Tensor, Values]:
-    """Return the images, `[N]`, and each statistic, `[K, N, ...]`, of rows sorted by image, then draw."""
-    index = torch.from_numpy(np.unique(rows["index"].to_numpy()))
-    stacked = {
-        name: value.reshape(len(index), -1, *value.shape[1:]).transpose(0, 1)
-        for name, value in _tensors(rows).items()
-    }
-    return index, stacked
-
-
-def _tensors(rows: pa.Table) -> Values:
-    return {name: torch.from_numpy(value) for name, value in to_arrays(rows).items()}
 
 
 def _entry(condition: Condition, metrics: Values, drop: Tensor | None) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -7,12 +8,14 @@ from torch import nn
 
 from dds.callbacks import AttackAndPurify
 from dds.data import BaseDataModule
+from dds.errors import InputError
 from dds.models.untrained import is_untrained
 from dds.protocol import Plan
 from dds.runs.division import own_cells
 from dds.runs.grid import Grid, Piece
 from dds.runs.provenance import provenance
 from dds.runs.run_folder import SCHEMA, RunFolder
+from dds.runs.samples import to_draws
 from dds.runs.writer import ResultsWriter
 from dds.tasks import BaseTask
 
@@ -31,6 +34,8 @@ class Job:
     Attributes:
         grid: All there is to measure in the run.
         facts: Versions of what computes, and the hash of each network's weights.
+        own: `[C, I]`, what of it this job is to see to.
+        pieces: What of that it measures itself, once that is known.
 
     Raises:
         InputError: If there are no such images or conditions.
@@ -50,7 +55,8 @@ class Job:
         named: dict[str, nn.Module | None] = {"task": task.model, "purifier": protocol.purifier}
         self._networks = {name: network for name, network in named.items() if network is not None}
         self.facts = provenance(self._networks)
-        self._own = own_cells(self.grid, share, conditions)
+        self.own = own_cells(self.grid, share, conditions)
+        self.pieces: list[Piece] = []
         self._console = console or Console()
 
     def with_header(self, config: str) -> str:
@@ -70,12 +76,15 @@ class Job:
         Raises:
             InputError: If the folder holds another run.
         """
+        self.task.start_over()
         whole, folder = self.protocol.plan, writer.folder
         folder.check_same_work(writer.config)
         writer.plan = self._plan()
-        pieces = folder.pieces(self.grid, self._own) if writer.go_on else self.grid.pieces(self._own)
+        self.pieces = folder.pieces(self.grid, self.own) if writer.go_on else self.grid.pieces(self.own)
+        if writer.go_on and trainer.is_global_zero:
+            self._remember(folder)
         try:
-            for piece in pieces:
+            for piece in self.pieces:
                 self._prepare(piece, trainer)
                 writer.piece = piece
                 trainer.test(self.task, self.data, verbose=False)
@@ -84,13 +93,21 @@ class Job:
             self.task.goes_on = False
         self.protocol.plan = whole
 
+    def _remember(self, folder: RunFolder) -> None:
+        """Have the running values begin with what is there."""
+        with suppress(InputError):  # another job may be merging; nobody's results hang on it
+            samples, _ = folder.open_tables(self.grid.keys)
+            for condition in self.grid.conditions:
+                if len(rows := samples.of(condition.key)):
+                    self.task.update(condition.key, *to_draws(rows))
+
     def merge(self, folder: RunFolder) -> bool:
         """Merge what all jobs have measured; or, false, say what is left to the others.
 
         Raises:
             InputError: If something is missing that this job has measured, or is there twice.
         """
-        rows = folder.collect(self.grid, self._own)
+        rows = folder.collect(self.grid, self.own)
         if (left := folder.left(self.grid, rows)).any():
             self._console.print(
                 f"This part is done; other jobs have yet to measure {self.grid.describe(left)}. The last one "

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
@@ -58,6 +57,7 @@ class RunFolder:
         self.report = path / "report.html"
         self.classes = path / "class_iou.csv"
         self.examples = path / "examples.npz"
+        self.wandb = path / "wandb"
         self._made: list[Path] = []  # what has not been there before, innermost first
         self._mark: Path | None = None  # by which other jobs see that this one is at work
 
@@ -155,12 +155,13 @@ class RunFolder:
         if self._mark is None and not self._made:
             return
         self.leave()
-        if set(self.path.glob("*")) - {self.parts, self.figures, self.config, self.plan}:
+        if set(self.path.glob("*")) - {self.parts, self.figures, self.config, self.plan, self.wandb}:
             return
         with suppress(OSError):  # one of them is not empty
             for folder in (self.parts, self.figures):
                 if folder.is_dir():
                     folder.rmdir()
+            shutil.rmtree(self.wandb, ignore_errors=True)
             for file in (self.plan, self.config):
                 file.unlink(missing_ok=True)
             for folder in self._made:
@@ -274,10 +275,6 @@ class RunFolder:
         return seconds_of(self._parts() or [self.samples])
 
     # Its files
-
-    def read_tables(self) -> tuple[pa.Table, pa.Table | None]:
-        """Return the samples and the votes (None where there are none)."""
-        return pq.read_table(self.samples), pq.read_table(self.votes) if self.votes.exists() else None
 
     def open_tables(self, conditions: Sequence[str] = ()) -> tuple[Samples, Samples | None]:
         """Return what reads the samples and the votes by condition (None where there are none).

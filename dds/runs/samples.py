@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -350,3 +351,22 @@ def to_arrays(table: pa.Table) -> dict[str, NDArray[np.float64]]:
             column = table[name].to_numpy()
             arrays[name] = np.stack(column).astype(float) if column.dtype == object else column.astype(float)
     return arrays
+
+
+def to_tensors(rows: pa.Table) -> dict[str, Tensor]:
+    """Return each statistic of rows as `[rows]` or `[rows, C]` float64."""
+    return {name: torch.from_numpy(value) for name, value in to_arrays(rows).items()}
+
+
+def to_draws(rows: pa.Table) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the images of a condition, `[N]`, and each statistic under K draws, `[K, N]` or `[K, N, C]`.
+
+    Args:
+        rows: Sorted by image, then draw; each image with all draws.
+    """
+    index = torch.from_numpy(np.unique(rows["index"].to_numpy()))
+    draws = {
+        name: value.reshape(len(index), -1, *value.shape[1:]).transpose(0, 1)
+        for name, value in to_tensors(rows).items()
+    }
+    return index, draws

@@ -217,24 +217,30 @@ class BaseTask(LightningModule, ABC):
         records: list[Record] = []
         for view in batch.get("views", iter([clean])):
             for record in self._measure(view, batch):
-                shown = (
-                    batch_idx == 0 and record.draw == 0
-                )  # pictures of all views and batches fill the memory
+                shown = batch_idx == 0 and record.draw == 0  # the pictures of all would fill the memory
                 records.append(record if shown else replace(record, examples={}))
-        self._update(records, batch["index"][: batch.get("real")].cpu())
+        self._update_running(records, batch["index"][: batch.get("real")].cpu())
         return {"records": records}
 
-    def _update(self, records: Sequence[Record], index: Tensor) -> None:
-        """Update the running metrics of each condition with a batch's draws."""
+    def _update_running(self, records: Sequence[Record], index: Tensor) -> None:
         draws: dict[str, list[Statistics]] = {}
         for record in records:
             for key in record.conditions if record.draw is not None else ():
                 draws.setdefault(key, []).append(record.statistics)
         for key, each in draws.items():
-            if key not in self._running:
-                self._running[key] = Running(self.metrics(RESAMPLING), self.utility)
-            stacked = {name: torch.stack([one[name] for one in each]) for name in each[0]}
-            self._running[key].update(index, stacked)
+            self.update(key, index, {name: torch.stack([one[name] for one in each]) for name in each[0]})
+
+    def update(self, key: str, index: Tensor, statistics: Statistics) -> None:
+        """Update the running metrics of a condition; images that they know already are passed over.
+
+        Args:
+            key: The condition.
+            index: `[B]` the images' places in their data set.
+            statistics: What was measured of them under each of K draws, `[K, B]` or `[K, B, ...]`.
+        """
+        if key not in self._running:
+            self._running[key] = Running(self.metrics(RESAMPLING), self.utility)
+        self._running[key].update(index, statistics)
 
     def _measure(self, view: View, batch: Batch) -> Iterator[Record]:
         decisions = []
@@ -274,6 +280,27 @@ class BaseTask(LightningModule, ABC):
             draw,
             {name: value[:real].cpu() for name, value in statistics.items()},
             {name: value[: min(EXAMPLES, real)].cpu() for name, value in images.items()},
+        )
+
+    def start_over(self) -> None:
+        """Forget what earlier runs have measured, and see that there is something to measure with.
+
+        Raises:
+            InputError: If `metrics` returns anything but metrics.
+        """
+        self._running.clear()
+        try:
+            metrics = self.metrics(Resampling(replicates=0))
+        except (TypeError, ValueError) as error:  # of torchmetrics, on what is no metric
+            raise self._no_metrics(str(error)) from error
+        if not isinstance(metrics, MetricCollection):
+            raise self._no_metrics(f"it returns a {type(metrics).__name__}")
+
+    def _no_metrics(self, why: str) -> InputError:
+        return InputError(
+            f"{type(self).__name__}.metrics returns no metrics ({why}); expected a torchmetrics "
+            "MetricCollection, such as MetricCollection({'accuracy': dds.metrics.Mean('correct', "
+            "resampling=resampling)})."
         )
 
     def running(self) -> dict[str, dict[str, Interval]]:

@@ -37,7 +37,7 @@ class Running:
         statistics = {name: value[:, new] for name, value in statistics.items()}
         self._metrics.update(index[new], **statistics)
         if "loss" in statistics:
-            self._loss.update(index[new], loss=statistics["loss"].mean(0))
+            self._loss.update(index[new], loss=statistics["loss"].double().mean(0))
 
     def compute(self) -> dict[str, Interval]:
         """Return the utility and, where it is known, the `loss`."""

@@ -12,7 +12,8 @@ from PIL import Image
 from wandb.proto import wandb_internal_pb2
 
 import dds.loggers.wandb_log
-from dds.loggers.wandb_log import log_to_wandb
+from dds.loggers.courier import Courier
+from dds.loggers.wandb_run import WandbDashboard
 from dds.runs import RunFolder
 from dds.runs.examples import write_examples
 
@@ -50,6 +51,7 @@ def entry(attack, sees, defence, utility):
 SUMMARY = {
     "task": "Classification",
     "data": "Scenes",
+    "images": 2,
     "utility": "accuracy",
     "lower_is_better": False,
     "versions": {"dds": "0.1.0"},
@@ -83,6 +85,13 @@ def write_run(path):
     return folder
 
 
+def log_to_wandb(folder):
+    """Show a finished run, as a command does after which nothing is missing."""
+    dashboard = WandbDashboard("dds")
+    dashboard.begin(folder, SUMMARY, KEYS)
+    return dashboard.end(True, SUMMARY)
+
+
 @pytest.fixture
 def folder(tmp_path):
     return write_run(tmp_path)
@@ -101,11 +110,13 @@ def read_wandb(folder):
     """Read an offline run's file back: what was logged, its settings and its summary."""
     wandb.teardown()  # as at the end of a process: its service closes the file
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    read = SimpleNamespace(history=[], config={}, summary={}, steps=set(), files=path.parent / "files")
+    read = SimpleNamespace(history=[], config={}, summary={}, steps=set(), order=[])
+    read.files = path.parent / "files"
     for data in leveldb_records(path.read_bytes()[7:], skipped=7):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
         kind = record.WhichOneof("record_type")
+        read.order.append(kind)
         if kind == "history":
             read.history.append(_items(record.history.item))
         elif kind == "run":
@@ -159,7 +170,7 @@ def logged(tmp_path_factory):
     folder = write_run(tmp_path_factory.mktemp("runs"))
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("WANDB_DATA_DIR", raising=False)
-        log_to_wandb(folder, SUMMARY, "dds")
+        log_to_wandb(folder)
     read = read_wandb(folder.path)
     read.pictures = read_pictures(folder.path)
     return read
@@ -194,6 +205,7 @@ def test_runs_are_found_by_settings_group_and_tags(logged):
     assert {name: logged.config[name] for name in CONFIG} == CONFIG
     assert logged.config["versions"] == SUMMARY["versions"]
     assert logged.config["weights"] == SUMMARY["weights"]
+    assert logged.config["planned"] == {"images": 2, "conditions": KEYS, "calls": SUMMARY["calls"]}
     run = logged.run
     assert (run.run_group, run.display_name, run.job_type) == ("study", "a", "evaluation")
     assert set(run.tags) == {"Classification", "Scenes", "scenes-classification", "DiffusionDenoiser"}
@@ -216,7 +228,7 @@ def test_the_tag_of_a_network(folder, monkeypatch, name):
     )
     given = {}
     monkeypatch.setattr(wandb, "init", lambda **options: given.update(options) or Fake(folder))
-    log_to_wandb(folder, SUMMARY, "dds")
+    log_to_wandb(folder)
     assert given["tags"] == ["Classification", "Scenes", name[-64:]]
     assert given["settings"]["finish_timeout"] > 0
 
@@ -245,7 +257,7 @@ def test_a_row_of_pictures_for_each_example_and_condition(logged):
 
 def test_the_pictures_are_bounded(folder, monkeypatch):
     monkeypatch.setattr(dds.loggers.wandb_log, "_PICTURED", 3)
-    log_to_wandb(folder, SUMMARY, "dds")
+    log_to_wandb(folder)
     assert len(read_table(read_wandb(folder.path), "examples")) == 3
 
 
@@ -262,7 +274,7 @@ def test_figures_report_and_charts(logged, folder):
 
 
 def test_everything_waits_below_the_run_folder(folder, fresh):
-    line = log_to_wandb(folder, SUMMARY, "dds")
+    line = log_to_wandb(folder)
     assert f"wandb sync {folder.path}/wandb/offline-run-" in line
     assert list(folder.path.glob("wandb/artifacts/staging/*"))
 
@@ -272,7 +284,7 @@ def test_under_an_agent_the_run_joins_the_sweep(folder, fresh):
     parameters.write_text("wandb_version: 1\nprotocol.noise_levels:\n  value: [145]\n")
     for name, value in (("SWEEP_ID", "sw33p"), ("RUN_ID", "r0n"), ("SWEEP_PARAM_PATH", str(parameters))):
         fresh.setenv(f"WANDB_{name}", value)
-    log_to_wandb(folder, SUMMARY, "dds")
+    log_to_wandb(folder)
     read = read_wandb(folder.path)
     assert (read.run.sweep_id, read.run.run_id) == ("sw33p", "r0n")
     assert read.config["protocol.noise_levels"] == [145]
@@ -290,7 +302,7 @@ def test_an_unreachable_server_leaves_an_offline_run_and_says_so(folder, fresh):
         return init(mode=mode, **options)
 
     fresh.setattr(wandb, "init", start)
-    line = log_to_wandb(folder, SUMMARY, "dds")
+    line = log_to_wandb(folder)
     assert tried == ["online", "offline"]
     assert line.startswith(
         "offline, Run initialization has timed out after 30.0 sec.; send it with: wandb sync"
@@ -304,12 +316,12 @@ def test_without_a_key_nobody_is_asked_for_one(folder, fresh, tmp_path):
     fresh.setenv("NETRC", str(tmp_path / "nothing"))
     fresh.setattr("sys.stdin.isatty", lambda: True, raising=False)
     fresh.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    assert log_to_wandb(folder, SUMMARY, "dds").startswith("offline, No API key configured")
+    assert log_to_wandb(folder).startswith("offline, No API key configured")
 
 
 def test_whoever_disables_it_gets_none(folder, fresh):
     fresh.setenv("WANDB_MODE", "disabled")
-    assert log_to_wandb(folder, SUMMARY, "dds") == "disabled"
+    assert log_to_wandb(folder) == "disabled"
     assert not (folder.path / "wandb").exists()
 
 
@@ -318,6 +330,7 @@ class Fake:
 
     def __init__(self, folder, log=None, finish=None):
         self.dir, self.url, self.summary = str(folder.path / "wandb" / "run" / "files"), "https://w.b/r", {}
+        self.id, self.offline = "r0n", False
         self._errors, self.finished = {"log": log, "finish": finish}, False
 
     def define_metric(self, *names, **options):
@@ -326,7 +339,7 @@ class Fake:
     def log(self, values):
         self._fail("log")
 
-    def finish(self):
+    def finish(self, exit_code):
         self.finished = True
         self._fail("finish")
 
@@ -338,12 +351,13 @@ class Fake:
 def test_an_upload_that_takes_too_long_is_given_up(folder, monkeypatch):
     run = Fake(folder, finish=TimeoutError("Timed out finishing run."))
     monkeypatch.setattr(wandb, "init", lambda **options: run)
-    assert log_to_wandb(folder, SUMMARY, "dds").endswith(f"wandb sync {folder.path}/wandb/run")
+    assert log_to_wandb(folder).endswith(f"wandb sync {folder.path}/wandb/run")
 
 
 def test_a_run_that_fails_is_finished_all_the_same(folder, monkeypatch):
     run = Fake(folder, log=wandb.Error("lost"))
     monkeypatch.setattr(wandb, "init", lambda **options: run)
-    with pytest.raises(wandb.Error, match="lost"):
-        log_to_wandb(folder, SUMMARY, "dds")
+    courier = Courier(WandbDashboard("dds"), folder, SUMMARY, KEYS)
+    courier.end(True, SUMMARY)
+    assert courier.wait(30) == f"Warning: W&B failed (Error: lost); the results are in {folder.path}"
     assert run.finished

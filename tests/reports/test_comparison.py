@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from browser import ask, needs_browser
+from conftest import Table
 from matplotlib.figure import Figure
 from PIL import Image
 from reports.test_report import EVIL, Page
@@ -121,7 +122,7 @@ def make_run(
         "versions": {"dds": "0.1.0"},
         "weights": weights,
     }
-    folder.write_summary({**summary, "conditions": summarise(kind, conditions, samples, None)})
+    folder.write_summary({**summary, "conditions": summarise(kind, conditions, Table(samples), None)})
     return folder
 
 

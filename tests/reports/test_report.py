@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from browser import ask, needs_browser
+from conftest import Table
 from PIL import Image
 
 from dds.errors import InputError
@@ -109,7 +110,7 @@ def finished(tmp_path_factory):
         **facts,
         "conditions": [
             {**one, "straight_through": one["key"] == "sia/same/jpeg"}
-            for one in summarise(Classification, CONDITIONS, samples, None)
+            for one in summarise(Classification, CONDITIONS, Table(samples), None)
         ],
     }
     folder.write_summary(summary)

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from conftest import Table
 from matplotlib.figure import Figure
 from rich.console import Console
 from scipy import stats
@@ -50,7 +51,7 @@ def entry(entries, key):
 
 
 def test_values_are_recomputed_from_the_rows(samples, votes):
-    entries = summarise(Classification, CONDITIONS, samples, votes)
+    entries = summarise(Classification, CONDITIONS, Table(samples), Table(votes))
     frame = samples.to_pandas()
     for condition in CONDITIONS:
         rows = frame[frame.condition == condition.key]
@@ -67,7 +68,7 @@ def test_values_are_recomputed_from_the_rows(samples, votes):
 
 
 def test_interval_agrees_with_scipys_bootstrap(samples):
-    entries = summarise(Classification, CONDITIONS, samples, None)
+    entries = summarise(Classification, CONDITIONS, Table(samples), None)
     rows = samples.to_pandas().query("condition == 'clean/-/t10'")
     means = rows.groupby("index").correct.mean().to_numpy()
     reference = stats.bootstrap((means,), np.mean, n_resamples=2000, method="percentile", rng=0)
@@ -77,7 +78,7 @@ def test_interval_agrees_with_scipys_bootstrap(samples):
 
 
 def test_utility_drop_is_relative_to_the_clean_undefended_task(samples):
-    entries = summarise(Classification, CONDITIONS, samples, None)
+    entries = summarise(Classification, CONDITIONS, Table(samples), None)
     clean = entry(entries, "clean/-/t0")
     attacked = entry(entries, "pgd/none/t0")
     ratio = attacked["metrics"]["accuracy"]["value"] / clean["metrics"]["accuracy"]["value"]
@@ -102,7 +103,7 @@ def test_of_an_error_the_largest_is_worst_and_growth_is_lost_utility():
         for index in range(3)
         for (key, draw), rmse in errors.items()
     ]
-    last = summarise(DepthEstimation, conditions, pa.Table.from_pylist(sorted_rows(rows)), None)[1]
+    last = summarise(DepthEstimation, conditions, Table(pa.Table.from_pylist(sorted_rows(rows))), None)[1]
     assert last["metrics"]["RMSE"]["value"] == pytest.approx(2.0)
     assert last["metrics"]["RMSE_worst"]["value"] == pytest.approx(2.5)
     assert last["utility_drop"]["value"] == pytest.approx(1.0)
@@ -113,7 +114,7 @@ def sorted_rows(rows):
 
 
 def test_success_counts_all_images_and_those_that_were_right_before(samples):
-    entries, frame = summarise(Classification, CONDITIONS, samples, None), samples.to_pandas()
+    entries, frame = summarise(Classification, CONDITIONS, Table(samples), None), samples.to_pandas()
     for defence in ("t0", "t10"):
         before, after = (
             frame[frame.condition == key].set_index(["index", "draw"]).correct
@@ -128,7 +129,7 @@ def test_success_counts_all_images_and_those_that_were_right_before(samples):
 
 
 def test_summary_is_json_without_nan(samples):
-    text = json.dumps(summarise(Classification, CONDITIONS, samples, None), allow_nan=False)
+    text = json.dumps(summarise(Classification, CONDITIONS, Table(samples), None), allow_nan=False)
     first = json.loads(text)[0]
     assert (first["key"], first["defence"], first["t"], first["sigma"]) == ("clean/-/t0", None, None, None)
 
@@ -139,7 +140,7 @@ def test_what_is_not_finite_is_absent():
 
 
 def test_defences_without_a_level_have_a_name_in_tables_and_a_mark_in_figures(samples):
-    entries = summarise(Classification, CONDITIONS, samples, None)
+    entries = summarise(Classification, CONDITIONS, Table(samples), None)
     named = [{**entries[1], "key": "clean/-/jpeg", "defence": "jpeg", "t": None, "sigma": None}, *entries]
     summary = {
         "conditions": named,
@@ -160,7 +161,7 @@ def test_defences_without_a_level_have_a_name_in_tables_and_a_mark_in_figures(sa
 
 
 def test_table_has_a_row_for_each_attack_and_empty_cells_stay_empty(samples):
-    entries = summarise(Classification, CONDITIONS, samples, None)
+    entries = summarise(Classification, CONDITIONS, Table(samples), None)
     summary = {"conditions": entries[:-1], "images": IMAGES, "data": "X"}
     (table,) = summary_tables(summary, "accuracy", width=100)
     columns = [list(column.cells) for column in table.columns]
@@ -174,7 +175,9 @@ def test_tables_fit_the_line_and_show_every_cell_whole(samples, width):
     """The defences share two tables or more out where they must; a cell is never cut off."""
     names = ["t10", *(f"other{n}" for n in range(9))]
     condition = CONDITIONS[1]
-    (entry,) = [e for e in summarise(Classification, CONDITIONS, samples, None) if e["key"] == condition.key]
+    (entry,) = [
+        e for e in summarise(Classification, CONDITIONS, Table(samples), None) if e["key"] == condition.key
+    ]
     entries = [{**entry, "t": None, "defence": name, "key": f"clean/-/{name}"} for name in names]
     tables = summary_tables({"conditions": entries, "images": IMAGES, "data": "X"}, "accuracy", width)
     console = Console(width=width, record=True, file=StringIO())

@@ -1,0 +1,79 @@
+"""The id of a run on W&B, kept so that every job of the run goes on with it."""
+
+import fcntl
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+_LONGEST = 128
+_REFUSED = set("/\\#?%:")
+"""What W&B takes no id with."""
+
+
+class KeptId:
+    """A file with the id of a run on W&B; who holds it is the only process that writes to that run.
+
+    Two that write at once would overwrite each other's rows, which each numbers from where it began. W&B has
+    a shared mode, in which the server numbers them; it is experimental, and knows no offline runs. What is
+    held is given up with the process, however that ends. On file systems without locks everybody holds it.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        id: The id, once it is held; None where there is none, or none that W&B would take.
+        damaged: Whether the file holds something else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO | None = None
+        self.id: str | None = None
+        self.damaged = False
+
+    def hold(self, patience: float = 0.0) -> bool:
+        """Try, for `patience` seconds, to become the one that holds it; return whether that is so."""
+        self._path.parent.mkdir(exist_ok=True)
+        file, until = self._path.open("a+", errors="replace"), time.monotonic() + patience
+        while not _locked(file):
+            if time.monotonic() >= until:
+                file.close()
+                return False
+            time.sleep(0.5)
+        self._file = file
+        file.seek(0)
+        self._read(file.read())
+        return True
+
+    def _read(self, text: str) -> None:
+        found = None
+        with suppress(ValueError, LookupError, TypeError):
+            found = json.loads(text)["id"]
+        fits = isinstance(found, str) and 0 < len(found) <= _LONGEST and not _REFUSED & set(found)
+        self.id, self.damaged = found if fits else None, bool(text) and not fits
+
+    def keep(self, new: str) -> None:
+        """Write the id, where it is held and has changed."""
+        if self._file is not None and new != self.id:
+            self._file.truncate(0)
+            self._file.write(json.dumps({"id": new}) + "\n")
+            self._file.flush()
+            self.id = new
+
+    def release(self) -> None:
+        """Let others hold it."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # this file system has no locks
+        return True
+    return True
