@@ -137,14 +137,14 @@ def _records(case: Case, conditions: Sequence[Condition], images: int, random: R
 
 
 class _Blank(torch.utils.data.Dataset[Any]):
-    def __init__(self, images: int) -> None:
-        self.images = images
+    def __init__(self, images: int, target: Any) -> None:
+        self.images, self.target = images, target
 
     def __len__(self) -> int:
         return self.images
 
-    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
-        return torch.zeros(3, 8, 8), torch.tensor(0)
+    def __getitem__(self, place: int) -> tuple[Tensor, Any]:
+        return torch.zeros(3, 8, 8), self.target
 
 
 def make_job(case: Case, images: int, attacks: int) -> Job:
@@ -152,7 +152,9 @@ def make_job(case: Case, images: int, attacks: int) -> Job:
     task = getattr(dds.tasks, case.task)(f"zoo:{case.network}")
     named = {f"pgd{number}": PGD() for number in range(attacks)}
     protocol = AttackAndPurify(DiffusionDenoiser("zoo:scenes-ddpm"), attacks=dict(named))
-    return Job(task, GivenData(_Blank(images), task.target, case.batch), protocol)
+    boxes = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    blank = _Blank(images, boxes if task.target == "boxes" else torch.tensor(0))
+    return Job(task, GivenData(blank, task.target, case.batch), protocol)
 
 
 def write_parts(case: Case, job: Job, folder: RunFolder) -> None:
