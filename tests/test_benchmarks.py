@@ -3,13 +3,14 @@
 import importlib
 import sys
 from argparse import Namespace
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import TinyClassifier, TinyNoiseNetwork
 from torch import nn
 
-from benchmarks import startup
+from benchmarks import results_size, startup
 from benchmarks.agreement import joined, largest
 from benchmarks.linear import fit
 from benchmarks.long_run import slope
@@ -17,6 +18,7 @@ from benchmarks.paired import Spread, interleave, ratio
 from benchmarks.workload import count, recorded, replay
 from dds.batch import Record
 from dds.purifiers import DiffusionDenoiser
+from dds.runs import RunFolder
 from dds.tasks import Classification
 
 
@@ -147,3 +149,29 @@ def test_starts_are_measured_in_processes_of_their_own(capsys, monkeypatch):
     monkeypatch.setattr(startup, "STARTS", {startup.BASE: ["-c", "0 / 0"]})
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         startup.main(["--rounds=1"])
+
+
+@pytest.mark.parametrize("name", [name for name in results_size.CASES if name != "retrieval"])
+def test_made_up_parts_are_merged_as_a_run_is(tmp_path, name):
+    folder, case = RunFolder(tmp_path / "run"), replace(results_size.CASES[name], side=(8, 8))
+    job = results_size.make_job(case, images=3, attacks=1)
+    results_size.write_parts(case, job, folder)
+    results_size.merge(job, folder)
+    if name == "ade":  # average precision takes long
+        results_size.summary(job, folder)
+        summary = folder.read_summary()
+        assert summary["images"] == 3
+        assert len(summary["conditions"]) == 17
+
+
+def test_growth_is_that_from_half_the_images(capsys, monkeypatch):
+    monkeypatch.setattr(
+        results_size, "measure", lambda name, images, attacks: {"merge": (3.0 * images, 100.0 + images)}
+    )
+    results_size.main(["ade", "--images=200", "--attacks=2"])
+    *_, line = capsys.readouterr().out.splitlines()
+    assert line == "| ade | 200 | 28 | merge | 600.0 | 300 | 2.00 | 1.50 |"
+
+
+def test_an_attack_on_a_large_database_is_measured():
+    results_size.attack(200)

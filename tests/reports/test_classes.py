@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from reports.test_comparison import make_run
 from reports.test_report import Page
@@ -76,6 +77,20 @@ def test_a_class_that_does_not_occur_has_no_iou_and_no_row(tmp_path):
 def no_figures(monkeypatch):
     """Drawing takes seconds."""
     monkeypatch.setattr(page_of_run, "draw_figures", lambda *arguments: [])
+
+
+def test_a_report_reads_lists_of_one_condition_at_a_time(folder, no_figures, monkeypatch):
+    """All of them together do not fit into the memory."""
+    read, asked = pq.ParquetFile.read, []
+
+    def note(self, columns):
+        asked.append(columns)
+        return read(self, columns)
+
+    monkeypatch.setattr(pq.ParquetFile, "read", note)
+    write_report(folder, read_run(folder))
+    assert asked
+    assert not any(columns is None or "intersection" in columns for columns in asked)
 
 
 def test_the_report_shows_each_class_clean_and_under_the_worst_attack(folder, scores, no_figures):

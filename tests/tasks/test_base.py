@@ -46,6 +46,19 @@ def test_without_known_features_no_cosine_is_reported_unless_a_layer_is_named(im
         Classification(TinyClassifier(), features="body.9")
 
 
+def test_pictures_are_kept_of_the_first_draw_and_batch_alone(images):
+    """Those of all views of a batch would fill the memory."""
+    task = Classification(TinyClassifier()).eval()
+    batch = {"image": images, "index": torch.arange(4), "label": torch.zeros(4, dtype=torch.long)}
+    kept = []
+    for number in range(2):
+        views = [View(("a",), images, [images] * 3), View(("b",), images, [images], first_draw=2)]
+        with torch.no_grad():
+            records = task.test_step(batch | {"views": iter(views)}, number)["records"]
+        kept.append([sorted(record.examples) for record in records])
+    assert kept == [[["attacked", "decision", "shown"], [], [], [], []], [[]] * 5]
+
+
 def test_only_the_named_part_is_trained():
     network = timm.create_model("resnet10t", num_classes=4)
     task = Classification(network, train_only="fc", lr=0.1).train()
