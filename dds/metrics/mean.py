@@ -9,6 +9,8 @@ from dds.metrics.resampled import Resampled, ratio
 class Mean(Resampled):
     """The mean over images of something measured of each; NaN over none.
 
+    As torchmetrics' `MeanMetric`, on resampled data sets too.
+
     Args:
         statistic: Name of what is measured, `[B]`.
         over: Name of what says how much each image counts, `[B]`, e.g. 0 or 1; default: all count alike.
