@@ -1,6 +1,7 @@
 """COCO's average precision in two steps: which detections of an image are right, and what follows."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """IoU from which on a detection is right; the metric averages over them."""
 
 _BITS = 2 ** np.arange(len(THRESHOLDS))
-_AT_ONCE = 125  # resampled data sets; with more, what is summed up does not fit into a processor's cache
+_AT_ONCE = 2**20  # sums that are held at a time; more would not fit into a processor's cache
 
 
 def match(detections: Tensor, boxes: Tensor, classes: Tensor, crowd: Tensor) -> tuple[Array, Array]:
@@ -87,17 +88,23 @@ def average_precisions(images: Mapping[str, Array], weights: Array) -> Array:
     Returns:
         `[C, 10, R]`; NaN where a data set has no object of the class.
     """
-    objects = images["objects"]
-    classes = np.unique(objects[objects > 0])
-    result = np.empty((len(classes), len(THRESHOLDS), weights.shape[1]))
-    for place, one in enumerate(classes):
-        image, right, ignored = _detections(images, one)
-        for first in range(0, weights.shape[1], _AT_ONCE):
-            some = slice(first, first + _AT_ONCE)
-            drawn = weights[:, some].astype(np.float32)  # whole numbers below 2^24 are exact
-            total = (objects == one).sum(1) @ weights[:, some]  # (R,)
-            result[place, :, some] = list(_of_class(drawn[image], right, ignored, total))
-    return result
+    classes = np.unique(images["objects"][images["objects"] > 0])
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy lets go of the interpreter
+        each = list(pool.map(lambda one: _of_class(images, weights, one), classes))
+    return np.array(each).reshape(len(classes), len(THRESHOLDS), weights.shape[1])
+
+
+def _of_class(images: Mapping[str, Array], weights: Array, one: int) -> Array:
+    """Return the average precision of a class, `[10, R]`, from some data sets at a time."""
+    image, right, ignored = _detections(images, one)
+    objects = (images["objects"] == one).sum(1) @ weights  # (R,)
+    width = max(100, _AT_ONCE // max(1, len(image)))
+    parts = []
+    for first in range(0, weights.shape[1], width):
+        some = slice(first, first + width)
+        drawn = weights[image, some].astype(np.float32)  # whole numbers below 2^24 are exact
+        parts.append(list(_at_thresholds(drawn, right, ignored, objects[some])))
+    return np.concatenate(parts, axis=1)
 
 
 def _detections(images: Mapping[str, Array], one: int) -> tuple[Array, Array, Array]:
@@ -108,14 +115,14 @@ def _detections(images: Mapping[str, Array], one: int) -> tuple[Array, Array, Ar
     return image, images["right"][image, place].astype(int), images["ignored"][image, place].astype(int)
 
 
-def _of_class(drawn: Array, right: Array, ignored: Array, total: Array) -> Iterator[Array]:
+def _at_thresholds(drawn: Array, right: Array, ignored: Array, objects: Array) -> Iterator[Array]:
     """Compute the average precision of a class at each of `THRESHOLDS`, `[R]`.
 
     Args:
         drawn: `[D, R]`, how often each detection is in each data set.
         right: `[D]`, bits.
         ignored: `[D]`, bits.
-        total: `[R]`, the number of objects.
+        objects: `[R]`, how many there are.
     """
     some = np.flatnonzero(right)  # right at some threshold
     seen, own = np.cumsum(drawn, axis=0)[some], drawn[some]  # (S, R)
@@ -124,7 +131,7 @@ def _of_class(drawn: Array, right: Array, ignored: Array, total: Array) -> Itera
         left_out = np.flatnonzero(ignored & bit)
         before = np.cumsum(np.concatenate([np.zeros_like(drawn[:1]), drawn[left_out]]), axis=0)
         counted = seen[hit] - before[np.searchsorted(left_out, some[hit])]
-        yield interpolated_average_precision(np.cumsum(own[hit], axis=0), counted, total)
+        yield interpolated_average_precision(np.cumsum(own[hit], axis=0), counted, objects)
 
 
 def interpolated_average_precision(hits: Array, seen: Array, objects: Array) -> Array:
