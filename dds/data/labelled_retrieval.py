@@ -2,8 +2,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 from torch.utils.data import Dataset
 
 from dds.batch import Relevance
@@ -11,6 +10,7 @@ from dds.data.base import BaseDataModule, Sample, Split
 from dds.data.image_list import ImageList
 from dds.data.labels_csv import open_table
 from dds.data.listing import inside, refuse_duplicates, require_files
+from dds.data.relevance import Relevances
 from dds.errors import InputError
 
 Row = dict[str, str]
@@ -44,9 +44,15 @@ class LabelledRetrieval(BaseDataModule):
         rows = self._rows()
         gallery, queries = (_identities(rows, role) for role in _ROLES)
         if split == "train":
-            known: list[Sample] = [{"identity": identity} for identity in gallery]
-            return ImageList(self._paths(rows, "gallery"), self.size, known, augment=True)
-        known = [{"identity": identity, "relevance": _relevance(identity, gallery)} for identity in queries]
+            train = [{"identity": identity} for identity in gallery]
+            return ImageList(self._paths(rows, "gallery"), self.size, train, augment=True)
+        shown = np.asarray(gallery)
+        members = {identity: {Relevance.EASY: np.flatnonzero(shown == identity)} for identity in {*queries}}
+        known = Relevances(
+            [members[identity] for identity in queries],
+            len(gallery),
+            [{"identity": identity} for identity in queries],
+        )
         return ImageList(self._paths(rows, "query"), self.size, known)
 
     def database(self) -> Dataset[Sample]:
@@ -73,12 +79,6 @@ class LabelledRetrieval(BaseDataModule):
 def _identities(rows: list[Row], role: str) -> list[int]:
     number = {name: number for number, name in enumerate(sorted({row["class"] for row in rows}))}
     return [number[row["class"]] for row in rows if row["role"] == role]
-
-
-def _relevance(identity: int, gallery: list[int]) -> Tensor:
-    """Return `[len(gallery)]` int8, what each image of the gallery is to a query."""
-    same = torch.tensor(gallery) == identity
-    return torch.where(same, Relevance.EASY, Relevance.NEGATIVE).to(torch.int8)
 
 
 def _problem(rows: list[Row]) -> str:

@@ -3,8 +3,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from dds.batch import Relevance
@@ -12,6 +10,7 @@ from dds.data.base import BaseDataModule, Sample, Split
 from dds.data.image_list import ImageList
 from dds.data.listing import inside, require_files
 from dds.data.plain_pickle import read_plain_pickle
+from dds.data.relevance import Relevances
 from dds.errors import InputError
 
 _GRADES = (Relevance.JUNK, Relevance.EASY, Relevance.HARD)
@@ -57,7 +56,8 @@ class RevisitedRetrieval(BaseDataModule):
             )
         content = self._content()
         queries = content["gnd"]
-        known = [{"relevance": _relevance(query, len(content["imlist"]))} for query in queries]
+        places = [{grade: _places(query, grade) for grade in _GRADES} for query in queries]
+        known = Relevances(places, len(content["imlist"]))
         boxes = [query["bbx"] for query in queries]
         return ImageList(self._paths(content["qimlist"]), self.size, known, boxes)
 
@@ -82,14 +82,6 @@ class RevisitedRetrieval(BaseDataModule):
         paths = [inside(self.root / "jpg", f"{name}.jpg", f"the pickle in {self.root}") for name in names]
         require_files(paths, _REMEDY)
         return paths
-
-
-def _relevance(query: Mapping[str, Any], images: int) -> Tensor:
-    """Return `[images]` int8, what each image of the database is to a query."""
-    relevance = torch.full((images,), Relevance.NEGATIVE, dtype=torch.int8)
-    for grade in _GRADES:
-        relevance[torch.as_tensor(_places(query, grade))] = grade
-    return relevance
 
 
 def _places(query: Mapping[str, Any], grade: Relevance) -> np.ndarray[Any, np.dtype[np.int64]]:
