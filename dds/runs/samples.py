@@ -135,7 +135,7 @@ def records_to_table(records: Sequence[Record], index: Tensor) -> pa.Table:
     """
     return pa.concat_tables(
         (_table(record, key, index) for record in records for key in record.conditions),
-        promote_options="default",
+        promote_options="permissive",
     )
 
 

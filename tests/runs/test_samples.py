@@ -162,3 +162,10 @@ def test_whole_numbers_take_no_more_room_than_they_need_however_a_run_is_divided
         pa.int64(),
     ]
     assert all(to_arrays(tables[0])[name][:, 0].tolist() == of for name, of in values.items())
+
+
+def test_draws_of_a_batch_may_need_whole_numbers_of_other_sizes():
+    counts = [torch.tensor([[1, 2]]), torch.tensor([[1, 1000]]), torch.tensor([[70000, 0]])]
+    records = [Record(("clean/-/t10",), draw, {"right": count}, {}) for draw, count in enumerate(counts)]
+    table = records_to_table(records, torch.tensor([7]))
+    assert table["right"].to_pylist() == [[1, 2], [1, 1000], [70000, 0]]
