@@ -1,10 +1,12 @@
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from dds.batch import MARKS
 from dds.metrics.mean import Mean
+from dds.metrics.resampled import alone, apart
 from dds.metrics.resampling import Resampling
 from dds.metrics.robustness import AttackSuccess, MeanOverDraws, Values, WorstDraw
 
@@ -38,9 +40,10 @@ class ConditionMetrics:
         right: str | None = None,
     ) -> None:
         self.mean, self._worst = MeanOverDraws(metrics), WorstDraw(metrics, score, lower_is_better)
-        self._vote, self._right = metrics.clone(postfix="_vote"), right
-        self._shared = {name: Mean(name, resampling=resampling) for name in (*SHARED, *MARKS)}
-        self._success = AttackSuccess(resampling=resampling)
+        self._vote, self._right = apart(metrics.clone(postfix="_vote")), right
+        own: dict[str, Any] = {"resampling": resampling, "distributed_available_fn": alone}
+        self._shared = {name: Mean(name, **own) for name in (*SHARED, *MARKS)}
+        self._success = AttackSuccess(**own)
         self._fed: dict[str, Metric | MetricCollection] = {}
 
     def update(

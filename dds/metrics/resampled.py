@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 
 from dds.metrics.resampling import Resampling
 
@@ -50,6 +50,21 @@ class Resampled(Metric, ABC):
         weights = self.resampling.weights(index)  # (B, 1 + R)
         for name, value in values.items():
             setattr(self, name, getattr(self, name) + weights.T @ value.to(weights))
+
+
+def alone() -> bool:
+    """Say that there are no other processes, to metrics of which each process has its own.
+
+    Left to themselves, torchmetrics wait at `compute` until all processes compute the same.
+    """
+    return False
+
+
+def apart(metrics: MetricCollection) -> MetricCollection:
+    """Have each process compute metrics of what it has seen itself."""
+    for metric in metrics.values():
+        metric.distributed_available_fn = alone
+    return metrics
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 from torchmetrics.wrappers.abstract import WrapperMetric
 
-from dds.metrics.resampled import Resampled, ratio
+from dds.metrics.resampled import Resampled, apart, ratio
 
 Values = dict[str, Tensor]
 
@@ -25,7 +25,7 @@ class MeanOverDraws(WrapperMetric):
 
     def __init__(self, metrics: MetricCollection) -> None:
         super().__init__()
-        self.metrics = metrics
+        self.metrics = apart(metrics)
         self.draws: list[MetricCollection] = []
 
     def update(self, index: Tensor, **statistics: Tensor) -> None:
@@ -63,7 +63,7 @@ class WorstDraw(WrapperMetric):
     def __init__(self, metrics: MetricCollection, score: str, lower_is_better: bool = False) -> None:
         super().__init__()
         self.metrics, self.score, self.lower_is_better = (
-            metrics.clone(postfix="_worst"),
+            apart(metrics.clone(postfix="_worst")),
             score,
             lower_is_better,
         )

@@ -3,6 +3,7 @@ from torchmetrics import MetricCollection
 
 from dds.metrics.intervals import Interval, interval
 from dds.metrics.mean import Mean
+from dds.metrics.resampled import alone
 from dds.metrics.resampling import Resampling
 from dds.metrics.robustness import MeanOverDraws
 
@@ -20,7 +21,7 @@ class Running:
 
     def __init__(self, metrics: MetricCollection, utility: str) -> None:
         self._metrics, self._utility = MeanOverDraws(metrics), utility
-        self._loss = Mean("loss", resampling=RESAMPLING)
+        self._loss = Mean("loss", resampling=RESAMPLING, distributed_available_fn=alone)
         self._seen: set[int] = set()
 
     def update(self, index: Tensor, statistics: dict[str, Tensor]) -> None:

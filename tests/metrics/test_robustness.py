@@ -2,7 +2,16 @@ import pytest
 import torch
 from torchmetrics import MetricCollection
 
-from dds.metrics import AttackSuccess, Mean, MeanOverDraws, Resampling, UtilityDrop, WorstDraw
+from dds.metrics import (
+    AttackSuccess,
+    ConditionMetrics,
+    Mean,
+    MeanOverDraws,
+    Resampling,
+    UtilityDrop,
+    WorstDraw,
+)
+from dds.tasks.running import Running
 
 INDEX = torch.arange(5)
 ERROR = torch.tensor([[1.0, 5, 2, 4, 3], [2, 1, 2, 6, 0]])  # of two draws of five images
@@ -59,3 +68,20 @@ def test_where_nothing_was_right_before_there_is_nothing_to_break():
     success.update(INDEX, right=torch.zeros(1, 5), right_before=torch.zeros(1, 5))
     assert success.compute()["attack_success"].item() == 1
     assert success.compute()["attack_success_on_correct"].isnan().all()
+
+
+def test_a_process_computes_alone_what_it_alone_has_measured(monkeypatch):
+    """As the first process does for a summary, when the others have gone or measure on."""
+    monkeypatch.setattr("torchmetrics.metric.jit_distributed_available", lambda: True)
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    own = ConditionMetrics(metrics(), Resampling(replicates=0), "error", right="right")
+    draws = {"error": ERROR, "loss": ERROR, "right": ERROR}
+    own.update(INDEX, draws, {"error": ERROR[0]}, torch.ones(2, 5))
+    assert {"error", "error_worst", "error_vote", "loss", "attack_success"} <= own.compute().keys()
+    running = Running(metrics(), "error")
+    running.update(INDEX, draws)
+    assert running.compute().keys() == {"error", "loss"}
+    others = metrics()
+    others.update(index=INDEX, error=ERROR[0])
+    with pytest.raises(Exception, match=r"(?i)process group"):
+        others.compute()
