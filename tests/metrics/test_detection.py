@@ -7,7 +7,7 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from dds.metrics.detection import THRESHOLDS, average_precisions, match
+from dds.metrics.detection import RECALLS, THRESHOLDS, average_precisions, match, recalls_up_to
 
 CLASSES = 4
 
@@ -149,3 +149,9 @@ def test_interpolated_precision_by_hand():
     # recalls .00 to .33 are read at precision 1, .34 to .66 at 2/3; then .00 to .50 at precision 1
     assert got[[0, 2]].tolist() == pytest.approx([(34 + 33 * 2 / 3) / 101, 51 / 101])
     assert np.isnan(got[1])
+
+
+def test_recalls_are_counted_as_they_round():
+    """Of 1 of 100 objects, 2 of 100, ... some are above the recall that they stand for, some below."""
+    recall = np.concatenate([np.arange(objects + 1) / objects for objects in range(1, 500)])
+    assert np.array_equal(recalls_up_to(recall), np.searchsorted(RECALLS, recall, side="right"))
