@@ -148,9 +148,7 @@ def interpolated_average_precision(hits: Array, seen: Array, objects: Array) -> 
     """
     precision = hits / np.maximum(seen, 1).astype(float)
     highest = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    reached = np.searchsorted(
-        RECALLS, hits / np.maximum(objects, 1), side="right"
-    )  # recalls up to a detection
+    reached = recalls_up_to(hits / np.maximum(objects, 1))
     read = (np.diff(reached, axis=0, prepend=0) * highest).sum(0) / len(RECALLS)
     return np.where(objects > 0, read, np.nan)
 
