@@ -7,6 +7,7 @@ from dds.certificates.bounds import (
     empirical_bernstein,
 )
 from dds.certificates.median import median_interval, median_lower_bound, median_places
+from dds.certificates.request import Certificate
 from dds.certificates.score import (
     certify_data_set,
     certify_image,
@@ -19,6 +20,7 @@ from dds.certificates.vote import draws_needed, holding, holm, largest_radius, l
 from dds.certificates.worst_case import least_accuracy, least_box_iou, least_iou, worst_depth
 
 __all__ = [
+    "Certificate",
     "anytime_lower_bound",
     "anytime_radius",
     "betting",

@@ -16,6 +16,7 @@ BETS = np.sin(np.pi / 2 * (np.arange(32) + 0.5) / 32) ** 2
 
 _STEPS = 2**15  # to so many values what is bet on is rounded down, so that equal ones are computed once
 _HALVINGS = 25
+_ROUNDING = 1e-6  # what float32 may leave of a score in [0, 1]
 
 
 def check_alpha(alpha: float) -> float:
@@ -122,17 +123,17 @@ def check_scores(scores: ArrayLike) -> Floats:
     """Return scores as float64.
 
     Raises:
-        InputError: If one is outside [0, 1], or there is none.
+        InputError: If one is outside [0, 1] by more than rounding, or there is none.
     """
     scores = np.asarray(scores, float)
     if not scores.size:
         raise InputError("no draws; expected at least one for a certificate. Raise the number of draws.")
     low, high = scores.min(), scores.max()
-    if not (low >= 0 and high <= 1):
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
         raise InputError(
             f"scores span [{low:.4g}, {high:.4g}]; expected [0, 1]. Certify a score of that range."
         )
-    return scores
+    return scores.clip(0, 1)
 
 
 def _counted(values: Floats) -> tuple[Floats, Any]:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtrc, ndtr, ndtri
+from scipy.special import bdtrc, log_ndtr, ndtri
 
 from dds.certificates.bounds import Floats, check_alpha, clopper_pearson
 
@@ -70,15 +70,16 @@ def holm(chances: ArrayLike, alpha: float) -> Bools:
     return rejected.reshape(chances.shape)
 
 
-def draws_needed(ratio: float, alpha: float, answers: int = 1) -> int:
-    """Return the fewest draws, all of them agreeing, that certify at a radius.
+def draws_needed(ratio: float, alpha: float, answers: int = 1) -> float:
+    """Return the fewest draws, all of them agreeing, that certify at a radius; infinite far beyond sigma.
 
     Args:
         ratio: r / sigma.
         alpha: Probability of error.
         answers: Among how many answers alpha is shared, the pixels of an image for instance.
     """
-    return math.ceil(math.log(check_alpha(alpha) / answers) / math.log(ndtr(ratio)))
+    with np.errstate(divide="ignore", over="ignore"):
+        return float(np.ceil(np.log(check_alpha(alpha) / answers) / log_ndtr(ratio)))
 
 
 def largest_radius(draws: int, sigma: float, alpha: float) -> float:

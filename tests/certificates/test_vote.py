@@ -73,8 +73,9 @@ def test_the_radius_of_a_linear_classifier_is_its_distance_to_the_border(dimensi
 def test_what_can_be_proved_at_all():
     assert largest_radius(1000, 0.5, 0.001) == pytest.approx(0.5 * 2.4633, abs=5e-5)
     assert largest_radius(5, 1, 0.001) < 0
+    assert draws_needed(50, 0.001) == np.inf
     for ratio in (0.5, 1, 2):
-        draws = draws_needed(ratio, 0.001)
+        draws = int(draws_needed(ratio, 0.001))
         assert radius(draws, draws, 1, 0.001) >= ratio > radius(draws - 1, draws - 1, 1, 0.001)
 
 

@@ -6,7 +6,7 @@ from conftest import TinyNoiseNetwork
 from torch import nn
 
 import dds.purifiers
-from dds.certificates.smoothing import check_smoothing
+from dds.purifiers.smoothing import check_smoothing
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.purifiers import (

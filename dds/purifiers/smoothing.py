@@ -9,7 +9,7 @@ from torch import Tensor
 from dds.errors import InputError
 from dds.models.diffusion.schedule import NoiseLevel
 from dds.noise import Streams
-from dds.purifiers import Purifier
+from dds.purifiers.base import Purifier
 
 _MOVE = 0.05  # of the image, in units of sigma
 _SAME = 0.02  # of what the same move changes without the noise that makes up for it
