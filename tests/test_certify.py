@@ -118,6 +118,21 @@ def test_no_attack_and_no_measurement_has_seen_the_noise(tmp_path, monkeypatch):
     assert not drawn & seen["evaluation"]
 
 
+def test_no_attack_within_the_radius_gets_below_the_certificate(tmp_path):
+    """A network that an attack of this size turns over, and a certificate that knows it."""
+    radius, task, noise = 0.5, classification(), {"noise": dds.purifiers.NoiseOnly(0.5)}
+    labels = [(image, int(task(image[None]).argmax())) for image, _ in LABELS]
+    wanted = Certificate(radii=[radius], draws=100, kinds=["score"])
+    plain = dds.AttackAndPurify(defences=noise)
+    certified = certify(tmp_path / "certified", task, labels, plain, certificate=wanted)
+    (bound,) = certified.summary["certificates"]["entries"]
+    strong = {"pgd_l2": dds.attacks.PGD(eps=radius, step_size=0.2, steps=5, norm="l2", eot=4)}
+    attacked = dds.AttackAndPurify(defences=noise, attacks=strong, attacker_sees=["same"], draws=40)
+    results = dds.evaluate(task, labels, attacked, tmp_path / "run", accelerator="cpu", quiet=True)
+    left = results.table.accuracy["pgd_l2/same/noise"]
+    assert 0 < bound["value"] <= left < bound["mean"]
+
+
 def test_graded_scores_of_other_tasks(tmp_path):
     torch.manual_seed(0)
     tasks = {
