@@ -8,10 +8,10 @@ protocol = dds.AttackAndPurify(purifier, [50, 145], attacks={"pgd": dds.attacks.
 dds.evaluate(task, loader, protocol).table
 """
 
-from dds import attacks, controls, data, models, purifiers, tasks
+from dds import attacks, certificates, controls, data, models, purifiers, tasks
 from dds.callbacks import AttackAndPurify
 from dds.errors import InputError
-from dds.evaluation import evaluate
+from dds.evaluation import certify, evaluate
 from dds.results import Results
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "InputError",
     "Results",
     "attacks",
+    "certificates",
+    "certify",
     "controls",
     "data",
     "evaluate",

@@ -15,18 +15,21 @@ from lightning.pytorch import Trainer
 from rich.console import Console
 
 from dds.callbacks import AttackAndPurify, NetworkProgress
+from dds.certificates import Certificate
 from dds.command_line import Parser, make_parser, plainly, stem
 from dds.command_line.nearest import did_you_mean
 from dds.data import BaseDataModule
 from dds.errors import InputError
-from dds.evaluation import make_console, make_trainer
+from dds.evaluation import certificate_draws, make_console, make_trainer
 from dds.loggers import Live, Loggers
 from dds.protocol import Plan
 from dds.reports import summary_tables, write_report
+from dds.reports.certified import certificate_lines, certificate_table
 from dds.reports.compared import read_runs
 from dds.reports.comparison import check_place, write_compared
 from dds.reports.ranking import rank, rows, to_csv
 from dds.results import findings, notes, read_run
+from dds.results.certified import write_certificates
 from dds.results.summary import write_summary
 from dds.runs import ResultsWriter, RunFolder
 from dds.runs.division import matching
@@ -55,8 +58,8 @@ EVALUATION_OPTIONS = {
 def evaluate(arguments: list[str]) -> None:
     """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`.
 
-    `report` as the first argument draws the figures and pages of runs anew, `compare` lays runs over each
-    other.
+    `certify` as the first argument certifies the purifier instead of attacking it, `report` draws the figures
+    and pages of runs anew, `compare` lays runs over each other.
     """
     if arguments and not arguments[0].startswith("-"):
         return _command(arguments[0])(arguments[1:])
@@ -64,15 +67,22 @@ def evaluate(arguments: list[str]) -> None:
         parser = _evaluation_parser()
         config = parser.parse_args(arguments)
         config.experiment = config.experiment or stem(config)
-        torch.manual_seed(getattr(config.protocol, "seed", 0))  # of weights that are not loaded
-        built = parser.instantiate(config)
-        if config.plan:
-            conditions = built.protocol.plan.conditions
-            chosen = matching([condition.key for condition in conditions], config.conditions)
-            built.protocol.plan = Plan.of(condition for condition in conditions if condition.key in chosen)
-            _show_plan(built.protocol, config.show)
-        else:
-            _run(parser, config, built)
+        _plan_or_run(parser, config, _build(parser, config))
+
+
+def _build(parser: ArgumentParser, config: Namespace) -> Namespace:
+    torch.manual_seed(getattr(config.protocol, "seed", 0))  # of weights that are not loaded
+    return parser.instantiate(config)
+
+
+def _plan_or_run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
+    if config.plan:
+        conditions = built.protocol.plan.conditions
+        chosen = matching([condition.key for condition in conditions], config.conditions)
+        built.protocol.plan = Plan.of(condition for condition in conditions if condition.key in chosen)
+        _show_plan(built.protocol, config.show)
+    else:
+        _run(parser, config, built)
 
 
 def _show_plan(protocol: AttackAndPurify, show: str) -> None:
@@ -84,11 +94,28 @@ def _show_plan(protocol: AttackAndPurify, show: str) -> None:
 
 def _command(name: str) -> Callable[[list[str]], None]:
     """Return what else than to evaluate is done, by its name."""
-    commands = {"report": _report, "compare": _compare}
+    commands = {"certify": _certify, "report": _report, "compare": _compare}
     if name not in commands:
         close = did_you_mean(name, commands)
-        raise InputError(f"there is no command {name!r}; expected report, compare or options.{close}")
+        raise InputError(f"there is no command {name!r}; expected {', '.join(commands)} or options.{close}")
     return commands[name]
+
+
+def _certify(arguments: list[str]) -> None:
+    """Certify the purifier of any evaluation's YAML at its noise levels."""
+    with stoppable():
+        parser = _evaluation_parser(
+            "certify",
+            "Prove what the purifier guarantees within a radius, from noise draws on clean images. Example: "
+            "evaluate.py certify --config seg_scenes.yaml",
+        )
+        parser.add_class_arguments(Certificate, "certificate")
+        config = parser.parse_args(arguments)
+        config.experiment = config.experiment or f"{stem(config)}_certified"
+        config.protocol.attacks = config.protocol.controls = None
+        built = _build(parser, config)
+        built.protocol = certificate_draws(built.task, built.protocol, built.certificate)
+        _plan_or_run(parser, config, built)
 
 
 def _report(arguments: list[str]) -> None:
@@ -153,6 +180,8 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
         job.measure(trainer, writer)
         if trainer.is_global_zero:
             summary = write_summary(job, writer.folder) if job.merge(writer.folder) else None
+            if summary is not None and "certificate" in built:
+                summary = write_certificates(job, writer.folder, summary, built.certificate)
             if summary is not None:
                 _finish(config, summary, writer.folder, console)
             for line in live.end(summary):
@@ -167,11 +196,15 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
         live.stop()
 
 
-def _evaluation_parser() -> ArgumentParser:
-    parser = make_parser(
-        "Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml. Of finished "
-        "runs, evaluate.py report runs/… draws the pages anew, evaluate.py compare runs/… one page of all."
-    )
+_PURPOSE = (
+    "Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml. evaluate.py "
+    "certify --config seg_scenes.yaml proves what it guarantees. Of finished runs, evaluate.py report runs/… "
+    "draws the pages anew, evaluate.py compare runs/… one page of all."
+)
+
+
+def _evaluation_parser(command: str = "", description: str = _PURPOSE) -> ArgumentParser:
+    parser = make_parser(description, command)
     parser.add_subclass_arguments(BaseTask, "task", required=True, help="The task and its network.")
     parser.add_subclass_arguments(BaseDataModule, "data", required=True, help="The images.")
     parser.add_class_arguments(AttackAndPurify, "protocol")
@@ -258,6 +291,10 @@ def _finish(config: Namespace, summary: dict[str, Any], folder: RunFolder, conso
     for kind, lines in (("Note", notes(summary)), ("Sanity", findings(summary))):
         for line in lines:
             console.print(f"{kind}: {line}", highlight=False)
+    if "certificates" in summary:
+        console.print(certificate_table(summary["certificates"]))
+        for line in certificate_lines(summary["certificates"]):
+            console.print(line, highlight=False)
     console.print(f"Report: {report}", soft_wrap=True)
     console.print(f"Results: {folder.path}", soft_wrap=True)
     if config.show != "table":

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from dds.attacks import Attack
 from dds.attacks.objectives.base import Objective
-from dds.callbacks import AttackAndPurify, NetworkProgress
+from dds.callbacks import AttackAndPurify, CertificateDraws, NetworkProgress
+from dds.certificates import Certificate
 from dds.controls import Control
 from dds.data import BaseDataModule, GivenData, GivenRetrieval
 from dds.errors import InputError
@@ -29,6 +30,7 @@ from dds.numbers import plain
 from dds.purifiers import Purifier
 from dds.reports import write_report
 from dds.results import Results
+from dds.results.certified import write_certificates
 from dds.results.summary import write_summary
 from dds.runs import ResultsWriter, RunFolder
 from dds.runs.job import Job
@@ -42,6 +44,7 @@ logging.getLogger("lightning.pytorch.accelerators.cuda").setLevel(logging.WARNIN
 warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own, against newer torch
 
 _ARGUMENTS = {
+    r"\bcertificate\.(?=\w+)": "",
     r"--resume\b": "resume=True",
     r"--(name|runs)\b": "folder=",
     r"\btrainer\.(?=\w+=)": "",
@@ -85,6 +88,73 @@ def evaluate(
     Raises:
         InputError: Before any long work starts, if something does not fit together.
     """
+    try:
+        _check_call(task)
+        return _evaluate(task, data, protocol, folder, resume, quiet, logger, project, trainer)
+    except InputError as error:
+        error.args = (_as_python(str(error)),)
+        raise
+
+
+def certify(
+    task: BaseTask,
+    data: BaseDataModule | Given | tuple[Given, Given],
+    protocol: AttackAndPurify,
+    certificate: Certificate | None = None,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+    logger: Loggers = False,
+    project: str = "dds",
+    **trainer: Any,
+) -> Results:
+    """Certify the purifier of an evaluation at its noise levels, as `evaluate.py certify` does.
+
+    Nothing is attacked: certificates come from noise draws on the clean images.
+
+    Args:
+        task: As for `evaluate`, like all that follows but `certificate`.
+        data: The images.
+        protocol: Its purifier and defences are certified; attacks and controls count for nothing.
+        certificate: Radii, alpha, draws and kinds; default: those of `dds.certificates.Certificate()`.
+        folder: The run's folder.
+        resume: Go on with what the folder holds.
+        quiet: Show no plan and no progress.
+        logger: Dashboards.
+        project: Weights & Biases project.
+        **trainer: Options of Lightning's `Trainer`.
+
+    Returns:
+        The results; `results.certificates` has a row for each image, score, kind, level and radius, and
+        `results.summary["certificates"]` what holds of all images.
+
+    Raises:
+        InputError: If nothing can be certified, saying why, or as `evaluate`.
+    """
+    try:
+        _check_call(task)
+        asked = certificate or Certificate()
+        drawn = certificate_draws(task, protocol, asked)
+        return _evaluate(task, data, drawn, folder, resume, quiet, logger, project, trainer, asked)
+    except InputError as error:
+        error.args = (_as_python(str(error)),)
+        raise
+
+
+def certificate_draws(
+    task: BaseTask, protocol: AttackAndPurify, certificate: Certificate
+) -> CertificateDraws:
+    """Return the protocol that draws what a certificate needs.
+
+    Raises:
+        InputError: If nothing can be certified, whatever is drawn.
+    """
+    drawn = CertificateDraws(protocol, certificate.draws)
+    certificate.check_reach(drawn.sigmas, certificate.kinds_of(type(task).__name__, task.zero_or_one))
+    return drawn
+
+
+def _check_call(task: Any) -> None:
     if not isinstance(task, BaseTask):
         raise InputError(
             f"task is a {type(task).__name__}; expected one of dds.tasks around your network, such as "
@@ -94,11 +164,6 @@ def evaluate(
         raise InputError(
             "evaluate is called in torch.inference_mode, where attacks get no gradients. Leave it."
         )
-    try:
-        return _evaluate(task, data, protocol, folder, resume, quiet, logger, project, trainer)
-    except InputError as error:
-        error.args = (_as_python(str(error)),)
-        raise
 
 
 def _evaluate(
@@ -111,14 +176,14 @@ def _evaluate(
     logger: Loggers,
     project: str,
     trainer: Mapping[str, Any],
+    certificate: Certificate | None = None,
 ) -> Results:
     module = data if isinstance(data, BaseDataModule) else _given(data, task.target)
     path = Path(folder or Path("runs", type(task).__name__, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
     console = make_console(quiet)
     job = Job(task, module, protocol, console=console)
-    writer = ResultsWriter(
-        RunFolder(path, numbered=folder is None), job.with_header(_config(task, module, protocol)), resume
-    )
+    config = job.with_header(_config(task, module, protocol, certificate))
+    writer = ResultsWriter(RunFolder(path, numbered=folder is None), config, resume)
     progress = NetworkProgress(protocol, console)
     live = Live(logger, project, job, writer, progress)
     made = make_trainer(writer.folder, protocol, live, writer, progress, **{"devices": 1, **trainer})
@@ -129,6 +194,8 @@ def _evaluate(
             job.measure(made, writer)
         job.merge(writer.folder)
         summary = write_summary(job, writer.folder)
+        if certificate is not None:
+            summary = write_certificates(job, writer.folder, summary, certificate)
         write_report(writer.folder, summary)
         for line in live.end(summary):
             console.print(line, highlight=False, soft_wrap=True)
@@ -189,7 +256,9 @@ def make_trainer(folder: RunFolder, *callbacks: Callback, **options: Any) -> Tra
     return build_trainer(**{**ours, **options, "callbacks": [*own, *callbacks]})
 
 
-def _config(task: BaseTask, data: BaseDataModule, protocol: AttackAndPurify) -> str:
+def _config(
+    task: BaseTask, data: BaseDataModule, protocol: AttackAndPurify, certificate: Certificate | None
+) -> str:
     """Describe an evaluation as a YAML would, as far as objects still know what they were made of."""
     defences = protocol.defences
     settings = {
@@ -204,6 +273,7 @@ def _config(task: BaseTask, data: BaseDataModule, protocol: AttackAndPurify) -> 
         "task": _settings(task),
         "data": {**_settings(data), "class_path": _path(data.source)},
         "protocol": _settings(settings),
+        **({"certificate": _settings(vars(certificate))} if certificate else {}),
     }
     return yaml.safe_dump(parts, sort_keys=False)
 

@@ -15,7 +15,7 @@ ROOMS = (
     ("reports",),
     ("results",),
     ("runs", "trainer"),
-    ("callbacks", "command_line"),
+    ("callbacks", "certificates", "command_line"),
     ("protocol",),
     ("tasks",),
     ("controls", "attacks"),

@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -64,6 +64,9 @@ class AttackAndPurify(Callback):
             compilation, and rounded differently. The task's is not, as features are read inside it.
         seed: Seed of all random numbers of attacks and purifiers.
     """
+
+    purpose: ClassVar[str] = "defence"
+    """What the noise is drawn for that the task's answers are measured on."""
 
     def __init__(
         self,
@@ -234,7 +237,7 @@ class AttackAndPurify(Callback):
         if craft.attack in self.controls:
             return self.controls[craft.attack](image.clone(), streams.child("control", craft.attack)), {}
         attack = craft.at_work(self.attacks[craft.attack])
-        known = streams.child("defence", draw) if craft.fixed_noise else None
+        known = streams.child(self.purpose, draw) if craft.fixed_noise else None
         own = cast(Batch, {**batch, "image": image.clone()})  # an attack may work in place
         float32 = torch.autocast(image.device.type, enabled=False)
         with torch.enable_grad(), float32, watch_gradients() as faults:
@@ -264,7 +267,7 @@ class AttackAndPurify(Callback):
     ) -> Iterator[Tensor]:
         """Purify with noise that no other attack has seen; a draw is the same noise at every level."""
         for number in numbers:
-            yield self.defences.purify(defence, attacked, streams.child("defence", number))
+            yield self.defences.purify(defence, attacked, streams.child(self.purpose, number))
 
 
 def _stored(image: Tensor) -> Tensor:

@@ -92,10 +92,11 @@ class Parser(ArgumentParser):  # type: ignore[misc]
         return super().parse_args(args, *others, **options)
 
 
-def make_parser(description: str) -> ArgumentParser:
-    """Return a parser that reads YAML files by `--config`."""
+def make_parser(description: str, command: str = "") -> ArgumentParser:
+    """Return a parser that reads YAML files by `--config`, of a program or of one of its commands."""
     import_from(Path.cwd())
-    parser = Parser(usage="%(prog)s --config NAME [--setting=value …]", description=f"{description} {_MORE}")
+    usage = " ".join(filter(None, ("%(prog)s", command, "--config NAME [--setting=value …]")))
+    parser = Parser(usage=usage, description=f"{description} {_MORE}")
     parser.add_argument(
         "--config",
         action=_ConfigByName,

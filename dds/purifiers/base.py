@@ -46,6 +46,23 @@ class Purifier(nn.Module, ABC):
         """Count how often one purification calls the network; once, unless a subclass says otherwise."""
         return 1
 
+    def certified_sigma(self, level: NoiseLevel | None) -> float:
+        """Return the standard deviation of the noise through which alone the image is seen.
+
+        On it every certificate rests: a radius about the user's pixels holds behind whatever adds Gaussian
+        noise to them first and looks at nothing but the sum afterwards. A subclass that does so says which.
+
+        Args:
+            level: The noise level in use; None: a purifier that has none.
+
+        Returns:
+            sigma in [0, 1] pixel units.
+
+        Raises:
+            InputError: If a radius would not hold, saying why.
+        """
+        raise no_certificate(self, "it does not say that it sees images through Gaussian noise alone")
+
 
 class Transformation(Purifier):
     """A purifier without a noise level and without a network; a subclass says what it does to images.
@@ -76,6 +93,10 @@ class Transformation(Purifier):
         """Refuse any noise level."""
         raise no_levels(self)
 
+    def certified_sigma(self, level: NoiseLevel | None) -> float:
+        """Refuse certificates: what adds no noise is smoothed by nothing."""
+        raise no_certificate(self, "it adds no Gaussian noise to the pixels")
+
     def forward(self, image: Tensor, level: NoiseLevel | None, streams: Streams) -> Tensor:
         """Transform `[B, 3, H, W]` images in [0, 1]; the level counts for nothing."""
         if self.differentiable:
@@ -90,4 +111,13 @@ def no_levels(purifier: Purifier) -> InputError:
     return InputError(
         f"{type(purifier).__name__} has no noise level; expected a purifier that adds noise and removes it, "
         "such as DiffusionDenoiser. Name it under protocol.defences instead."
+    )
+
+
+def no_certificate(purifier: Purifier, reason: str) -> InputError:
+    """Return the error for a purifier behind which no radius about the user's pixels holds."""
+    return InputError(
+        f"{type(purifier).__name__} has no certificate: {reason}. Expected a purifier that begins with "
+        "Gaussian noise: DiffusionDenoiser, GaussianDenoiser, MultiStepDenoiser, NoiseOnly, a Chain that "
+        "starts with one."
     )

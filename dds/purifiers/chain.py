@@ -48,6 +48,17 @@ class Chain(Purifier):
         """Count the network calls of all members."""
         return sum(purifier.calls(level) for purifier in self.purifiers)
 
+    def certified_sigma(self, level: NoiseLevel | None) -> float:
+        """Return the first member's: what comes after the noise sees the image through it only.
+
+        Raises:
+            InputError: If the first member adds no noise to the pixels; a radius would be about its answer.
+        """
+        try:
+            return self.purifiers[0].certified_sigma(level)
+        except InputError as error:
+            raise InputError(f"of a Chain the first member counts: {error}") from error
+
     def forward(self, image: Tensor, level: NoiseLevel | None, streams: Streams) -> Tensor:
         """Purify `[B, 3, H, W]` images in [0, 1]; None is the level of a chain that has none."""
         for i, purifier in enumerate(self.purifiers):

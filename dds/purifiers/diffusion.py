@@ -39,6 +39,11 @@ class DiffusionDenoiser(OneShot):
         self.clamp = clamp
         self.size_multiple = size_multiple(self.model)
 
+    def certified_sigma(self, level: NoiseLevel | None) -> float:
+        """Return the level's sigma: the network sees the image plus that noise, and nothing else of it."""
+        assert level is not None
+        return level.sigma
+
     def denoise(self, image: Tensor, level: NoiseLevel, noise: Tensor) -> Tensor:
         """Purify with noise that the caller gives; see `OneShot`."""
         height, width = image.shape[-2:]

@@ -63,6 +63,11 @@ class GaussianDenoiser(OneShot):
             )
         return level
 
+    def certified_sigma(self, level: NoiseLevel | None) -> float:
+        """Return the level's sigma: the network sees the image plus that noise, and nothing else of it."""
+        assert level is not None
+        return level.sigma
+
     def denoise(self, image: Tensor, level: NoiseLevel, noise: Tensor) -> Tensor:
         """Purify with noise that the caller gives; see `OneShot`."""
         noisy = image + level.sigma * noise

@@ -8,7 +8,7 @@ from dds.models.diffusion.schedule import NoiseLevel, NoiseSchedule
 from dds.models.padding import pad_to_multiple
 from dds.models.size_multiple import size_multiple
 from dds.noise import Streams
-from dds.purifiers.base import Purifier
+from dds.purifiers.base import Purifier, no_certificate
 
 
 class LatentDenoiser(Purifier):
@@ -20,7 +20,7 @@ class LatentDenoiser(Purifier):
 
     A level is a t of the model's own schedule. Its sigma is half the noise's standard deviation relative to
     the scaled latent, so that the same t of the same schedule has the same name here as for
-    `DiffusionDenoiser`. It is no noise in pixels: a certificate for smoothed images does not follow from it.
+    `DiffusionDenoiser`. It is no noise in pixels, so there are no certificates.
 
     `calls` counts the denoising network; one encoder and one decoder come on top, and the autoencoder
     alone changes the image, at every level.
@@ -49,6 +49,10 @@ class LatentDenoiser(Purifier):
     def level(self, given: int | dict[str, float]) -> NoiseLevel:
         """Read a noise level, `t` or `{sigma: s}` with s as above, in this model's schedule."""
         return self.schedule.level(given)
+
+    def certified_sigma(self, level: NoiseLevel | None) -> float:
+        """Refuse certificates: the encoder sees the image without noise."""
+        raise no_certificate(self, "its noise is added to the latent, not to the pixels")
 
     def forward(self, image: Tensor, level: NoiseLevel, streams: Streams) -> Tensor:
         """Purify `[B, 3, H, W]` images in [0, 1]; the streams give noise of the latent's shape."""

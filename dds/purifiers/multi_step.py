@@ -70,6 +70,11 @@ class MultiStepDenoiser(Purifier):
         """Read a noise level, `t` or `{sigma: s}`, in this model's schedule."""
         return self.schedule.level(given)
 
+    def certified_sigma(self, level: NoiseLevel | None) -> float:
+        """Return the level's sigma: all steps see the image plus that noise, and nothing else of it."""
+        assert level is not None
+        return level.sigma
+
     def calls(self, level: NoiseLevel) -> int:
         """Count the network calls of one purification at a level."""
         return len(self.times(level))

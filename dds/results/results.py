@@ -3,6 +3,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dds.errors import InputError
 from dds.results.source import read_run, read_samples
 from dds.runs.run_folder import RunFolder
 
@@ -46,6 +47,20 @@ class Results:
         """A row for each image x condition x draw."""
         rows: pd.DataFrame = read_samples(RunFolder(self.folder)).drop_columns("part").to_pandas()
         return rows
+
+    @property
+    def certificates(self) -> "pd.DataFrame":
+        """A row for each image x noise level x kind x score x radius of what was certified.
+
+        Raises:
+            InputError: If nothing was.
+        """
+        import pandas as pd  # takes seconds to import
+
+        path = RunFolder(self.folder).certificates
+        if not path.is_file():
+            raise InputError(f"{self.folder} holds no certificates; expected a run of dds.certify.")
+        return pd.read_parquet(path)
 
     @property
     def figures(self) -> dict[str, Path]:

@@ -51,6 +51,7 @@ class RunFolder:
         self.figures = path / "figures"
         self.samples = path / "samples.parquet"
         self.votes = path / "votes.parquet"
+        self.certificates = path / "certificates.parquet"
         self.summary = path / "summary.json"
         self.config = path / "config.yaml"
         self.plan = path / "plan.json"

@@ -68,6 +68,9 @@ class BaseTask(LightningModule, ABC):
     right: ClassVar[str | None] = None
     """The per-image statistic that is 1 for a right and 0 for a wrong answer, if there is one."""
 
+    zero_or_one: ClassVar[tuple[str, ...]] = ()
+    """Those of the `unit_scores` that are 1 for yes and 0 for no, and nothing between."""
+
     localised: ClassVar[bool] = False
     """Whether targets belong to places in the image, so that it must not be moved without them."""
 
@@ -163,6 +166,25 @@ class BaseTask(LightningModule, ABC):
             data: The data module.
             purify: The purifier for each defence, by the defence's key; `t0` returns images as they are.
         """
+
+    def unit_scores(self, statistics: Statistics) -> Statistics:
+        """Return the scores of images that certificates are about: in [0, 1], more is better.
+
+        Args:
+            statistics: What was measured, `[...]` or `[..., C]`, such as under K draws of B images.
+
+        Returns:
+            Name to `[...]`; NaN under all draws of an image that does not count.
+
+        Raises:
+            InputError: If this task names none.
+        """
+        if self.lower_is_better:
+            raise InputError(
+                f"{type(self).__name__} is scored by an error, {self.score}; certificates need a score in "
+                "[0, 1] of which more is better. Have its unit_scores return one."
+            )
+        return {self.score: statistics[self.score]}
 
     def check_output(self, output: Tensor) -> None:
         """Raise `InputError` if the output on a first image cannot be meant, e.g. probabilities as logits."""

@@ -22,6 +22,7 @@ class Classification(BaseTask):
     target = "label"
     utility = "accuracy"
     score = right = "correct"
+    zero_or_one = ("correct",)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits, `[B, C]` with C of at least 2, of images `[B, 3, H, W]` in [0, 1]."""

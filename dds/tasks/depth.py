@@ -78,6 +78,14 @@ class DepthEstimation(DenseTask):
         decision = decision.where(decision.isfinite(), farthest)  # no answer is the worst one
         return {**depth_errors(decision, true, known), "known": known.flatten(1).any(1).float()}
 
+    def unit_scores(self, statistics: Statistics) -> Statistics:
+        """Return `delta1` and `closeness`, 1 - rmse / max_depth, `[...]`; NaN where no depth is known."""
+        scores = {
+            "delta1": statistics["delta1"],
+            "closeness": 1 - (statistics["rmse"] / self.max_depth).clamp(max=1),
+        }
+        return {name: score.where(statistics["known"] > 0, torch.nan) for name, score in scores.items()}
+
     @staticmethod
     def metrics(resampling: Resampling) -> MetricCollection:
         """Return means over the images of which any depth is known; NaN where there is none."""

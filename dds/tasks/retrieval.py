@@ -39,6 +39,7 @@ class ImageRetrieval(BaseTask):
     target = "relevance"
     utility = "mAP_medium"
     score = "ap_medium"
+    zero_or_one = ("p@1_medium",)
 
     def __init__(
         self,
@@ -117,6 +118,11 @@ class ImageRetrieval(BaseTask):
             for setup, of_setup in scores.items()
             for name in of_setup[0]
         }
+
+    def unit_scores(self, statistics: Statistics) -> Statistics:
+        """Return AP and whether the best match is right, medium setup; NaN for queries without a positive."""
+        counts = statistics["counts_medium"] > 0
+        return {name: statistics[name].where(counts, torch.nan) for name in ("ap_medium", "p@1_medium")}
 
     @staticmethod
     def metrics(resampling: Resampling) -> MetricCollection:

@@ -71,6 +71,15 @@ class SemanticSegmentation(DenseTask):
         counts = count_pixels(decision, batch["mask"], self.classes, self.ignore_index)
         return {**counts, "iou": intersection_over_union(**counts)}
 
+    def unit_scores(self, statistics: Statistics) -> Statistics:
+        """Return the mean IoU and the pixel accuracy of each image; NaN where no pixel is labelled."""
+        pixels = statistics["labelled"].sum(-1)
+        scores = {
+            "iou": statistics["iou"],
+            "pixel_accuracy": statistics["intersection"].sum(-1) / pixels.clamp(min=1),
+        }
+        return {name: score.where(pixels > 0, torch.nan) for name, score in scores.items()}
+
     @staticmethod
     def metrics(resampling: Resampling) -> MetricCollection:
         """Return mIoU over the classes that occur, and pixel accuracy."""

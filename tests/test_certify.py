@@ -1,0 +1,249 @@
+"""`dds.certify` and `evaluate.py certify`: from networks to guarantees."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
+from scipy.stats import beta, norm
+from test_cli import in_folder  # noqa: F401
+from torch import nn
+
+import dds
+from dds.certificates import Certificate
+from dds.cli import evaluate
+from dds.noise import Streams
+
+IMAGES = 5
+
+
+def pairs(target):
+    generator = torch.Generator().manual_seed(0)
+    return [(torch.rand(3, 8, 8, generator=generator), target(number)) for number in range(IMAGES)]
+
+
+LABELS = pairs(lambda number: number % 4)
+MASKS = pairs(lambda number: torch.arange(64).reshape(8, 8) % 5)
+DEPTHS = pairs(lambda number: torch.linspace(1, 5, 64).reshape(8, 8))
+
+
+def make_protocol(**options):
+    torch.manual_seed(1)
+    return dds.AttackAndPurify(dds.purifiers.DiffusionDenoiser(TinyNoiseNetwork()), [50, 145], **options)
+
+
+def classification():
+    torch.manual_seed(0)
+    return dds.tasks.Classification(TinyClassifier())
+
+
+def certify(folder, task=None, data=LABELS, protocol=None, **options):
+    options = {"certificate": Certificate(draws=30), "accelerator": "cpu", "quiet": True, **options}
+    return dds.certify(task or classification(), data, protocol or make_protocol(), folder=folder, **options)
+
+
+def test_everything_is_recomputed_from_the_draws_without_the_package(tmp_path):
+    results = certify(tmp_path / "run", certificate=Certificate(radii=[0.02, 0.1], alpha=0.01, draws=30))
+    samples = pd.read_parquet(tmp_path / "run" / "samples.parquet")
+    table = pd.read_parquet(tmp_path / "run" / "certificates.parquet")
+    sigmas = {"t50": 0.0880, "t145": 0.2516}
+    assert len(table) == 2 * IMAGES * 2 * 2  # levels, images, radii, kinds
+    for _, row in table.iterrows():
+        drawn = samples[(samples["index"] == row["index"]) & (samples.condition == f"clean/-/{row.defence}")]
+        right, sigma = int(drawn.correct.sum()), sigmas[row.defence]
+        bound = beta.ppf(0.01, right, 31 - right) if right else 0.0
+        assert len(drawn) == 30
+        assert row["mean"] == pytest.approx(right / 30)
+        assert row.sigma == pytest.approx(sigma, abs=5e-5)
+        if row.kind == "score":
+            assert row.value == pytest.approx(norm.cdf(norm.ppf(bound) - row.radius / row.sigma), abs=1e-6)
+        else:
+            assert row.value == (bound >= norm.cdf(row.radius / row.sigma))
+    for entry in results.summary["certificates"]["entries"]:
+        same = table[(table.defence == entry["defence"]) & (table.kind == entry["kind"])]
+        same = same[same.radius == entry["radius"]]
+        assert entry["images"] == len(same) == IMAGES
+        assert entry["mean"] == pytest.approx(same["mean"].mean())
+        if entry["kind"] == "vote":
+            assert entry["value"] == same.value.mean()
+        else:
+            assert (
+                entry["value"] <= norm.cdf(norm.ppf(same["mean"]) - entry["radius"] / entry["sigma"]).mean()
+            )
+
+
+def test_batches_and_interruptions_change_nothing(tmp_path, monkeypatch):
+    whole = certify(tmp_path / "whole")
+    batches = [dds.data.GivenData(LABELS, "label"), dds.data.GivenData(LABELS, "label")]
+    batches[0].batch_size, batches[1].batch_size = 2, 2
+    other = certify(tmp_path / "batches", data=batches[0])
+    columns = ["mean", "value"]
+    np.testing.assert_allclose(other.certificates[columns], whole.certificates[columns])
+    begun, write = [], dds.evaluation.ResultsWriter.on_test_batch_end
+
+    def stop(self, *args, **options):
+        write(self, *args, **options)
+        begun.append(1)
+        if len(begun) == 1:
+            raise RuntimeError("stopped")
+
+    monkeypatch.setattr(dds.evaluation.ResultsWriter, "on_test_batch_end", stop)
+    with pytest.raises(RuntimeError, match="stopped"):
+        certify(tmp_path / "resumed", data=batches[1])
+    resumed = certify(
+        tmp_path / "resumed", data=dds.data.GivenData(LABELS, "label", batch_size=2), resume=True
+    )
+    pd.testing.assert_frame_equal(resumed.certificates, other.certificates)
+    assert resumed.summary["certificates"] == other.summary["certificates"]
+
+
+def test_no_attack_and_no_measurement_has_seen_the_noise(tmp_path, monkeypatch):
+    seen, child = {}, Streams._draw
+
+    def remember(self, sample, like):
+        seen.setdefault(now, set()).update((self.seed, index, self.path) for index in self.index)
+        return child(self, sample, like)
+
+    monkeypatch.setattr(Streams, "_draw", remember)
+    now = "evaluation"
+    attacks = {"pgd": dds.attacks.PGD(steps=2)}
+    attacked = make_protocol(attacks=attacks, attacker_sees=["none", "same", "fixed_noise"], draws=3)
+    dds.evaluate(classification(), LABELS, attacked, tmp_path / "run", accelerator="cpu", quiet=True)
+    now = "certificate"
+    certify(tmp_path / "certified", protocol=attacked)
+    drawn = {one for one in seen["certificate"] if one[2][0] == "certificate"}
+    assert len(drawn) == 30 * IMAGES  # the same at each level
+    assert not drawn & seen["evaluation"]
+
+
+def test_no_attack_within_the_radius_gets_below_the_certificate(tmp_path):
+    """A network that an attack of this size turns over, and a certificate that knows it."""
+    radius, task, noise = 0.5, classification(), {"noise": dds.purifiers.NoiseOnly(0.5)}
+    labels = [(image, int(task(image[None]).argmax())) for image, _ in LABELS]
+    wanted = Certificate(radii=[radius], draws=100, kinds=["score"])
+    plain = dds.AttackAndPurify(defences=noise)
+    certified = certify(tmp_path / "certified", task, labels, plain, certificate=wanted)
+    (bound,) = certified.summary["certificates"]["entries"]
+    strong = {"pgd_l2": dds.attacks.PGD(eps=radius, step_size=0.2, steps=5, norm="l2", eot=4)}
+    attacked = dds.AttackAndPurify(defences=noise, attacks=strong, attacker_sees=["same"], draws=40)
+    results = dds.evaluate(task, labels, attacked, tmp_path / "run", accelerator="cpu", quiet=True)
+    left = results.table.accuracy["pgd_l2/same/noise"]
+    assert 0 < bound["value"] <= left < bound["mean"]
+
+
+def test_graded_scores_of_other_tasks(tmp_path):
+    torch.manual_seed(0)
+    tasks = {
+        "segmentation": (dds.tasks.SemanticSegmentation(TinySegmenter()), MASKS, {"iou", "pixel_accuracy"}),
+        "depth": (
+            dds.tasks.DepthEstimation(nn.Conv2d(3, 1, 3, padding=1), log_output=True),
+            DEPTHS,
+            {"delta1", "closeness"},
+        ),
+    }
+    for name, (task, data, scores) in tasks.items():
+        results = certify(tmp_path / name, task, data)
+        entries = results.summary["certificates"]["entries"]
+        assert {entry["score"] for entry in entries} == scores
+        assert {entry["kind"] for entry in entries} == {"score"}
+        assert all(0 <= entry["value"] <= entry["mean"] <= 1 for entry in entries)
+        assert [entry["radius"] / entry["sigma"] for entry in entries[:3]] == pytest.approx([0.25, 0.5, 1])
+        assert results.certificates.certified_radius.isna().all()
+
+
+def test_defences_without_a_certificate_are_left_out_in_words(tmp_path):
+    protocol = make_protocol(defences={"jpeg": dds.purifiers.JPEG(), "noise": dds.purifiers.NoiseOnly(0.1)})
+    results = certify(tmp_path / "run", protocol=protocol)
+    assert set(results.certificates.defence) == {"t50", "t145", "noise"}
+    assert set(results.certificates[results.certificates.defence == "noise"].sigma) == {0.1}
+    assert "JPEG has no certificate" in results.summary["certificates"]["refused"]["jpeg"]
+    only = dds.AttackAndPurify(defences={"jpeg": dds.purifiers.JPEG()})
+    with pytest.raises(dds.InputError, match="nothing to certify: JPEG has no certificate"):
+        certify(tmp_path / "other", protocol=only)
+
+
+class OfTheBatch(nn.Module):
+    """Answers by the mean of the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = TinyClassifier()
+
+    def forward(self, image):
+        return self.network(image - image.mean(0, keepdim=True))
+
+
+def test_a_network_whose_answer_hangs_on_the_batch_is_refused(tmp_path):
+    with pytest.raises(dds.InputError, match="changes with the other images of a batch.*no radius holds"):
+        certify(tmp_path / "run", dds.tasks.Classification(OfTheBatch()))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"radii": [-0.1]}, r"radii=\[-0.1\]; expected L2 radii of at least 0"),
+        ({"radii": [9.0]}, "30 draws prove no radius of 9 .* draws of at least"),
+        ({"draws": 5}, "votes of 5 draws prove no radius of 0.0629 .* draws of at least 14"),
+        ({"draws": 0}, "draws=0; expected a whole number of at least 1"),
+        ({"alpha": 1.5}, "alpha=1.5; expected a probability"),
+        ({"kinds": ["votes"]}, r"kinds=\['votes'\]; expected score, vote or both"),
+    ],
+)
+def test_what_cannot_be_certified_is_refused_before_any_work(tmp_path, options, message):
+    with pytest.raises(dds.InputError, match=message):
+        certify(tmp_path / "run", certificate=Certificate(**{"draws": 30, **options}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_votes_are_refused_where_there_is_no_yes_or_no(tmp_path):
+    with pytest.raises(
+        dds.InputError, match="kinds holds vote, but no score of SemanticSegmentation is yes or"
+    ):
+        certify(
+            tmp_path / "run",
+            dds.tasks.SemanticSegmentation(TinySegmenter()),
+            MASKS,
+            certificate=Certificate(kinds=["vote"]),
+        )
+
+
+def test_a_score_outside_0_and_1_is_refused(tmp_path, monkeypatch):
+    scores = dds.tasks.Classification.unit_scores
+    monkeypatch.setattr(
+        dds.tasks.Classification, "unit_scores", lambda *of: {"twice": 2 * scores(*of)["correct"] + 1}
+    )
+    with pytest.raises(dds.InputError, match=r"scores span \[1, .*\]; expected \[0, 1\]"):
+        certify(tmp_path / "run")
+
+
+def test_no_certificates_of_a_mere_evaluation(tmp_path):
+    results = dds.evaluate(
+        classification(), LABELS, make_protocol(draws=2), tmp_path / "run", accelerator="cpu", quiet=True
+    )
+    with pytest.raises(dds.InputError, match=r"holds no certificates; expected a run of dds\.certify"):
+        _ = results.certificates
+
+
+def test_from_the_command_line(in_folder, capsys):  # noqa: F811
+    options = ["certify", "--config=cls_scenes.yaml", "--data.limit=2", "--protocol.noise_levels=[50]"]
+    options += ["--certificate.draws=15", "--certificate.radii=[0.02]", "--trainer.accelerator=cpu"]
+    evaluate([*options, "--plan", "--show=json"])
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["conditions"] == ["clean/-/t0", "clean/-/t50"]
+    assert plan["total"]["purifier"] == {"forward": 15, "backward": 0}
+    evaluate([*options, f"--runs={in_folder}", "--name=one", "--logger=false"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Certified, L2, at confidence 0.999: 15 draws an image" in printed
+    assert "score: the mean over these images of the expected score" in printed
+    folder = in_folder / "cls_scenes_certified" / "one"
+    assert {
+        entry["kind"]
+        for entry in json.loads((folder / "summary.json").read_text())["certificates"]["entries"]
+    } == {
+        "score",
+        "vote",
+    }
+    evaluate(["report", str(folder)])
+    assert len(dds.Results.read(folder).certificates) == 4
