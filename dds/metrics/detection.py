@@ -155,7 +155,7 @@ def interpolated_average_precision(hits: Array, seen: Array, objects: Array) -> 
 
 def recalls_up_to(recall: Array) -> Array:
     """Return how many of `RECALLS` are at most these; as `np.searchsorted`, in 40 % of its time."""
-    count = np.minimum(recall * 100, 100).astype(np.int32)  # as floats round, it may be one beside
+    count: Array = np.minimum(recall * 100, 100).astype(np.int32)  # as floats round, it may be one off
     count += _BEHIND[count] <= recall
     count -= RECALLS[count] > recall
     return count + 1

@@ -6,7 +6,6 @@ from conftest import TinyNoiseNetwork
 from torch import nn
 
 import dds.purifiers
-from dds.purifiers.smoothing import check_smoothing
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.purifiers import (
@@ -24,6 +23,7 @@ from dds.purifiers import (
     Purifier,
     ResizeOnly,
 )
+from dds.purifiers.smoothing import check_smoothing
 
 STREAMS = Streams(0, (0, 1, 2, 3))
 
