@@ -1,6 +1,8 @@
 """`dds.certify` and `evaluate.py certify`: from networks to guarantees."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -8,7 +10,7 @@ import pytest
 import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
 from scipy.stats import beta, norm
-from test_cli import in_folder  # noqa: F401
+from test_cli import ROOT, in_folder  # noqa: F401
 from torch import nn
 
 import dds
@@ -247,3 +249,19 @@ def test_from_the_command_line(in_folder, capsys):  # noqa: F811
     }
     evaluate(["report", str(folder)])
     assert len(dds.Results.read(folder).certificates) == 4
+
+
+def test_two_processes_certify_the_same(in_folder):  # noqa: F811
+    options = [
+        "certify",
+        "--config=cls_scenes.yaml",
+        "--data.limit=3",
+        "--data.batch_size=2",
+        "--logger=false",
+    ]
+    options += ["--protocol.noise_levels=[50]", "--certificate.draws=14", f"--runs={in_folder}"]
+    evaluate([*options, "--trainer.accelerator=cpu", "--name=one"])
+    two = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp", "--name=two"]
+    subprocess.run([sys.executable, str(ROOT / "evaluate.py"), *options, *two], check=True)
+    runs = in_folder / "cls_scenes_certified"
+    pd.testing.assert_frame_equal(*(dds.Results.read(runs / name).certificates for name in ("one", "two")))
