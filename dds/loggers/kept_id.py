@@ -57,7 +57,7 @@ class KeptId:
         """Write the id, where it has changed."""
         if new != self.id:
             with whole_file(self._path) as file:
-                file.write(json.dumps({"id": new}).encode())
+                file.write(json.dumps({"id": new}).encode() + b"\n")
             self.id = new
 
     def release(self) -> None:
