@@ -1,6 +1,6 @@
 """From samples to metrics with intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -95,8 +95,7 @@ def _measure(
     metrics = ConditionMetrics(
         task.metrics(resampling), resampling, task.score, task.lower_is_better, task.right
     )
-    for start in range(0, len(index), _AT_ONCE):
-        some = slice(start, start + _AT_ONCE)
+    for some in _parts(len(index)):
         metrics.update(
             index[some],
             {name: value[:, some] for name, value in draws.items()},
@@ -118,8 +117,14 @@ def resampled_utility(task: type[BaseTask], rows: pa.Table, seed: int = 0) -> Te
         `[1 + R]`; differences and ratios of such are paired if seed and images are the same.
     """
     index, draws = to_draws(rows)
-    metrics = _measure(task, Resampling(seed), index, draws, None, None)
-    return metrics.mean.compute()[task.utility]
+    metrics = MeanOverDraws(task.metrics(Resampling(seed)))
+    for some in _parts(len(index)):
+        metrics.update(index[some], **{name: value[:, some] for name, value in draws.items()})
+    return metrics.compute()[task.utility]
+
+
+def _parts(images: int) -> Iterator[slice]:
+    return (slice(start, start + _AT_ONCE) for start in range(0, images, _AT_ONCE))
 
 
 def _entry(condition: Condition, metrics: Values, drop: Tensor | None) -> dict[str, Any]:
