@@ -158,10 +158,24 @@ class WandbDashboard(Dashboard):
         if self._mode in ("offline", "dryrun"):
             self._why_offline = f"WANDB_MODE is {self._mode}"
         try:
-            return wandb.init(**options)
+            return _init(**options)
         except wandb.Error as error:
             self._why_offline = str(error).partition("\n")[0]
-            return wandb.init(mode="offline", **options)
+            return _init(mode="offline", **options)
+
+
+def _init(**options: Any) -> Any:
+    """Start a run; where W&B's own process has been ended in the meantime, with another one."""
+    import wandb  # likewise
+
+    try:
+        return wandb.init(**options)
+    except wandb.Error:
+        raise
+    except Exception:
+        with suppress(Exception):  # it says goodbye to the process that is gone
+            wandb.teardown()
+        return wandb.init(**options)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -311,3 +312,13 @@ def test_what_no_dashboard_takes_is_refused_before_the_work(evaluate, tmp_path, 
     with pytest.raises(dds.InputError, match=r"logger is 'wandb'|project is 'a/b', which W&B refuses"):
         evaluate(**options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_begins_though_the_process_of_wandb_was_ended_since_the_last(evaluate, fresh, tmp_path):  # noqa: F811
+    evaluate(True, folder="first")
+    wandb_setup = sys.modules["wandb.sdk.wandb_setup"]
+    wandb_setup._singleton._connection._proc._process.kill()
+    wandb_setup._singleton._connection._proc._process.wait()
+    time.sleep(0.2)  # until this process has seen it
+    evaluate(True)
+    assert rows_of(read_wandb(tmp_path / "run"))[-1]["progress/share"] == 1
