@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -10,6 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
+import wandb
 from conftest import TinyClassifier, TinyNoiseNetwork
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from loggers.test_wandb_log import fresh, read_wandb  # noqa: F401
@@ -315,10 +315,15 @@ def test_what_no_dashboard_takes_is_refused_before_the_work(evaluate, tmp_path, 
 
 
 def test_a_run_begins_though_the_process_of_wandb_was_ended_since_the_last(evaluate, fresh, tmp_path):  # noqa: F811
-    evaluate(True, folder="first")
-    wandb_setup = sys.modules["wandb.sdk.wandb_setup"]
-    wandb_setup._singleton._connection._proc._process.kill()
-    wandb_setup._singleton._connection._proc._process.wait()
-    time.sleep(0.2)  # until this process has seen it
+    begin, tried = wandb.init, []
+
+    def init(**options):
+        tried.append(options)
+        if len(tried) == 1:
+            raise ConnectionResetError("Connection lost")
+        return begin(**options)
+
+    fresh.setattr(wandb, "init", init)
     evaluate(True)
+    assert len(tried) == 2
     assert rows_of(read_wandb(tmp_path / "run"))[-1]["progress/share"] == 1

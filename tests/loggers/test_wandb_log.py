@@ -12,6 +12,7 @@ import yaml
 from PIL import Image
 from wandb.proto import wandb_internal_pb2
 from wandb.sdk import wandb_setup
+from wandb.sdk.lib import import_hooks
 
 import dds.loggers.wandb_log
 from dds.loggers.courier import Courier
@@ -106,6 +107,7 @@ def fresh(monkeypatch):
     wandb.teardown()
     yield monkeypatch
     wandb.teardown()
+    import_hooks.unregister_all_post_import_hooks()  # of runs that have been cut off so
 
 
 def read_wandb(folder):
