@@ -29,7 +29,6 @@ from dds.reports.compared import read_runs
 from dds.reports.comparison import check_place, write_compared
 from dds.reports.ranking import rank, rows, to_csv
 from dds.results import findings, notes, read_run
-from dds.results.certified import write_certificates
 from dds.results.summary import write_summary
 from dds.runs import ResultsWriter, RunFolder
 from dds.runs.division import matching
@@ -179,10 +178,9 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     try:
         job.measure(trainer, writer)
         if trainer.is_global_zero:
-            summary = write_summary(job, writer.folder) if job.merge(writer.folder) else None
-            if summary is not None and "certificate" in built:
-                summary = write_certificates(job, writer.folder, summary, built.certificate)
-            if summary is not None:
+            summary = None
+            if job.merge(writer.folder):
+                summary = write_summary(job, writer.folder, built.get("certificate"))
                 _finish(config, summary, writer.folder, console)
             for line in live.end(summary):
                 console.print(line, highlight=False, soft_wrap=True)

@@ -30,7 +30,6 @@ from dds.numbers import plain
 from dds.purifiers import Purifier
 from dds.reports import write_report
 from dds.results import Results
-from dds.results.certified import write_certificates
 from dds.results.summary import write_summary
 from dds.runs import ResultsWriter, RunFolder
 from dds.runs.job import Job
@@ -193,9 +192,7 @@ def _evaluate(
         with stoppable(), as_found(task, *protocol.defences.purifiers, *protocol.controls.values()):
             job.measure(made, writer)
         job.merge(writer.folder)
-        summary = write_summary(job, writer.folder)
-        if certificate is not None:
-            summary = write_certificates(job, writer.folder, summary, certificate)
+        summary = write_summary(job, writer.folder, certificate)
         write_report(writer.folder, summary)
         for line in live.end(summary):
             console.print(line, highlight=False, soft_wrap=True)

@@ -1,5 +1,5 @@
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -188,6 +188,10 @@ class AttackAndPurify(Callback):
         """Leave them so after an error, too."""
         self._while_testing.close()
 
+    def eagerly(self) -> AbstractContextManager[Any]:
+        """Have nothing compiled for batches of a size that does not come again."""
+        return torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
+
     def _of_database(self, defence: Defence | None) -> PurifyDatabase:
         def purify(image: Tensor, index: Tensor) -> Tensor:
             streams = Streams(self.seed, tuple(index.tolist()), ("database",))
@@ -207,9 +211,7 @@ class AttackAndPurify(Callback):
         task = cast(BaseTask, pl_module)
         check_batch(batch, task.target)
         if batch_idx == 0:
-            # its batches of one and two would each be compiled, and nothing else has their size
-            eager = torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
-            with eager:
+            with self.eagerly():
                 found = rehearse(task, batch, self.defences, self.attacks, self.plan)
             self._findings = gather([found])[0]  # the same on all processes
         batch["views"] = self._views(task, batch)

@@ -1,4 +1,3 @@
-from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -76,7 +75,6 @@ class CertificateDraws(AttackAndPurify):
             )
         image = batch["image"][:1]
         streams = Streams(self.seed, tuple(batch["index"][:1].tolist()), ("rehearsal",))
-        eager = torch.compiler.set_stance("force_eager") if self.compile else nullcontext()
-        with torch.autocast(image.device.type, enabled=False), eager:
+        with torch.autocast(image.device.type, enabled=False), self.eagerly():
             for defence in self.sigmas:
                 check_smoothing(self.defences.purifier_of(defence), image, defence.level, streams)

@@ -8,9 +8,13 @@ from filelock import FileLock, Timeout
 
 from dds.runs.whole_file import whole_file
 
-_LONGEST = 128
-_REFUSED = set("/\\#?%:")
-"""What W&B takes no id with."""
+LONGEST = 128  # characters of a name on W&B, of a run's id or a project's
+REFUSED = set("/\\#?%:")  # in it
+
+
+def is_name(text: str) -> bool:
+    """Whether W&B takes a text as the id of a run or the name of a project."""
+    return 0 < len(text) <= LONGEST and not REFUSED & set(text)
 
 
 class KeptId:
@@ -50,7 +54,7 @@ class KeptId:
         found = None
         with suppress(ValueError, LookupError, TypeError):
             found = json.loads(text)["id"]
-        fits = isinstance(found, str) and 0 < len(found) <= _LONGEST and not _REFUSED & set(found)
+        fits = isinstance(found, str) and is_name(found)
         self.id, self.damaged = found if fits else None, bool(text) and not fits
 
     def keep(self, new: str) -> None:

@@ -114,6 +114,8 @@ class Live(Callback):
         """Tell each dashboard, once, of settings and plan."""
         folder, plan = self._writer.folder, cast(dict[str, Any], self._writer.plan)
         if self._dashboards:
+            if self._writer.go_on:
+                self._job.remember(folder)
             self._since, self._began = time.monotonic(), folder.config.stat().st_mtime
         for dashboard in self._dashboards:
             self._couriers.append(Courier(dashboard, folder, plan["head"], self._job.grid.keys))

@@ -19,6 +19,7 @@ from dds.loggers.dashboard import (
     headline,
     settings,
 )
+from dds.loggers.kept_id import LONGEST, REFUSED, is_name
 from dds.loggers.wandb_run import WandbDashboard
 from dds.results.layout import Summary
 from dds.results.standing import Comparison
@@ -28,8 +29,6 @@ Loggers = bool | Logger | list[Logger]
 """True: W&B; false: none; or loggers by their `class_path`, as for Lightning's trainer."""
 
 _AT_ONCE = 1000  # metrics that MLflow takes in one call
-_LONGEST = 128  # characters of the name of a project on W&B
-_REFUSED = set("/\\#?%:")  # in it
 
 
 def dashboards(loggers: Loggers, project: str) -> list[Dashboard]:
@@ -56,10 +55,10 @@ def _dashboard(logger: Logger, project: str) -> Dashboard:
 
 
 def _checked(project: str) -> str:
-    if not project or len(project) > _LONGEST or _REFUSED & set(project):
+    if not is_name(project):
         raise InputError(
-            f"project is {project!r}, which W&B refuses; expected 1 to {_LONGEST} characters, none of them "
-            f"{' '.join(sorted(_REFUSED))}"
+            f"project is {project!r}, which W&B refuses; expected 1 to {LONGEST} characters, none of them "
+            f"{' '.join(sorted(REFUSED))}"
         )
     return project
 

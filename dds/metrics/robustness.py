@@ -62,11 +62,8 @@ class WorstDraw(WrapperMetric):
 
     def __init__(self, metrics: MetricCollection, score: str, lower_is_better: bool = False) -> None:
         super().__init__()
-        self.metrics, self.score, self.lower_is_better = (
-            apart(metrics.clone(postfix="_worst")),
-            score,
-            lower_is_better,
-        )
+        self.metrics = apart(metrics.clone(postfix="_worst"))
+        self.score, self.lower_is_better = score, lower_is_better
 
     def update(self, index: Tensor, **statistics: Tensor) -> None:
         """Add images under all draws, as to `MeanOverDraws`; of equal draws the first is the worst."""
@@ -144,12 +141,8 @@ class UtilityDrop(WrapperMetric):
         self, metrics: MeanOverDraws, clean: MeanOverDraws, utility: str, lower_is_better: bool = False
     ) -> None:
         super().__init__()
-        self.metrics, self.clean, self.utility, self.lower_is_better = (
-            metrics,
-            clean,
-            utility,
-            lower_is_better,
-        )
+        self.metrics, self.clean = metrics, clean
+        self.utility, self.lower_is_better = utility, lower_is_better
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Do nothing: the metrics are updated where they belong."""

@@ -34,9 +34,7 @@ class LatentDenoiser(Purifier):
     """
 
     def __init__(self, model: str, clamp: bool = True) -> None:
-        from dds.models.diffusion.latent_pipeline import (
-            read_latent_pipeline,  # diffusers takes seconds to import
-        )
+        from dds.models.diffusion.latent_pipeline import read_latent_pipeline  # takes seconds to import
 
         super().__init__()
         pipeline = read_latent_pipeline(model)

@@ -29,19 +29,16 @@ STATEMENTS = {
 """What the values of each kind speak of, with probability 1 - alpha."""
 
 
-def write_certificates(
-    job: Job, folder: RunFolder, summary: Mapping[str, Any], certificate: Certificate
-) -> dict[str, Any]:
-    """Write `certificates.parquet` of a merged run of `CertificateDraws`, and add to its summary.
+def certify_run(job: Job, folder: RunFolder, certificate: Certificate) -> dict[str, Any]:
+    """Write `certificates.parquet` of a merged run of `CertificateDraws`.
 
     Args:
         job: The run's.
         folder: Of the run.
-        summary: The content of its `summary.json`.
         certificate: What is to be certified.
 
     Returns:
-        The summary with `certificates`.
+        What `summary.json` says of it as `certificates`.
     """
     protocol = job.protocol
     assert isinstance(protocol, CertificateDraws)
@@ -57,23 +54,13 @@ def write_certificates(
                 entries.append({**of_level, **found.entry, "images": int(counts.sum())})
                 rows.append(_rows({**of_level, **found.entry}, index.numpy()[counts], found.images))
     write_parquet(pa.concat_tables(rows), folder.certificates)
-    whole = {
+    return {
         "alpha": certificate.alpha,
         "draws": certificate.draws,
         "statements": {kind: STATEMENTS[kind] for kind in {entry["kind"]: None for entry in entries}},
         "refused": protocol.refused,
         "entries": entries,
     }
-    return add_to_summary(folder, summary, whole)
-
-
-def add_to_summary(
-    folder: RunFolder, summary: Mapping[str, Any], certificates: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write `summary.json` with `certificates`, and return its content."""
-    both = {**summary, "certificates": certificates}
-    folder.write_summary(both)
-    return both
 
 
 class Found:

@@ -6,11 +6,13 @@ from typing import Any, Protocol
 import pyarrow as pa
 from torch import Tensor
 
+from dds.certificates import Certificate
 from dds.metrics.condition import ConditionMetrics
 from dds.metrics.intervals import interval
 from dds.metrics.resampling import Resampling
 from dds.metrics.robustness import MeanOverDraws, UtilityDrop, Values
 from dds.protocol import CLEAN, Condition, Defence
+from dds.results.certified import certify_run
 from dds.runs.job import Job
 from dds.runs.run_folder import RunFolder
 from dds.runs.samples import to_draws, to_tensors
@@ -74,11 +76,13 @@ def summarise(
     return entries
 
 
-def write_summary(job: Job, folder: RunFolder) -> dict[str, Any]:
-    """Write `summary.json` of a merged run, and return its content."""
+def write_summary(job: Job, folder: RunFolder, certificate: Certificate | None = None) -> dict[str, Any]:
+    """Write `summary.json` of a merged run, with what is certified of it, and return its content."""
     samples, votes = folder.open_tables()
     entries = summarise(type(job.task), job.grid.conditions, samples, votes, job.protocol.seed)
     summary = {**job.head(), "seconds": folder.seconds(), "conditions": entries}
+    if certificate is not None:
+        summary["certificates"] = certify_run(job, folder, certificate)
     folder.write_summary(summary)
     return summary
 

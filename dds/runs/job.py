@@ -81,8 +81,6 @@ class Job:
         folder.check_same_work(writer.config)
         writer.plan = self._plan()
         self.pieces = folder.pieces(self.grid, self.own) if writer.go_on else self.grid.pieces(self.own)
-        if writer.go_on and trainer.is_global_zero:
-            self._remember(folder)
         try:
             for piece in self.pieces:
                 self._prepare(piece, trainer)
@@ -93,8 +91,8 @@ class Job:
             self.task.goes_on = False
         self.protocol.plan = whole
 
-    def _remember(self, folder: RunFolder) -> None:
-        """Have the running values begin with what is there."""
+    def remember(self, folder: RunFolder) -> None:
+        """Have the running values begin with what is there, for who looks at them."""
         with suppress(InputError):  # another job may be merging; nobody's results hang on it
             samples, _ = folder.open_tables(self.grid.keys)
             for condition in self.grid.conditions:

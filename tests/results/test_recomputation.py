@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import TinyClassifier, TinySegmenter
+from lightning.pytorch.loggers import CSVLogger
 from test_honesty import Images, evaluate, protocol, rows_of
 from torchmetrics import MetricCollection, SumMetric
 
@@ -100,5 +101,13 @@ def test_the_running_values_of_a_run_that_goes_on_begin_with_what_is_there(tmp_p
     votes = pq.read_table(whole.folder / "votes.parquet")
     for table, name in ((rows, "samples"), (votes, "votes")):
         write_parquet(table.filter(pc.less(table["index"], 3)), parts / f"{name}.parquet")
-    dds.evaluate(other, Images(count=6), protocol(), tmp_path / "begun", resume=True, quiet=True)
+    dds.evaluate(
+        other,
+        Images(count=6),
+        protocol(),
+        tmp_path / "begun",
+        resume=True,
+        quiet=True,
+        logger=CSVLogger(tmp_path),
+    )
     assert other.running() == task.running()
