@@ -16,6 +16,7 @@ from dds.attacks import PGD
 from dds.batch import Record
 from dds.callbacks import AttackAndPurify
 from dds.data import Scenes
+from dds.metrics.resampling import Resampling
 from dds.purifiers import DiffusionDenoiser
 from dds.tasks import BaseTask, SemanticSegmentation
 
@@ -117,7 +118,8 @@ def _metric(task: BaseTask, records: Sequence[Record], condition: str) -> float:
     values = []
     for record in records:
         if condition in record.conditions and record.draw is not None:
-            statistics = {name: value.double().numpy() for name, value in record.statistics.items()}
-            weights = np.ones((1, len(next(iter(statistics.values())))))
-            values.append(task.metrics(statistics, weights)[task.utility].item())
+            metrics = task.metrics(Resampling(replicates=0))
+            images = len(next(iter(record.statistics.values())))
+            metrics.update(index=torch.arange(images), **record.statistics)
+            values.append(metrics.compute()[task.utility].item())
     return float(np.mean(values))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
 from torchmetrics.utilities.data import dim_zero_cat
 from torchvision.ops import box_area
@@ -24,7 +25,7 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 
 _BEHIND = np.append(RECALLS[1:], np.inf)
 _BITS = 2 ** np.arange(len(THRESHOLDS))
-_AT_ONCE = 2**20  # sums that are held at a time; more would not fit into a processor's cache
+_AT_ONCE = 2**17  # sums that are held at a time; more would not fit into a processor's cache
 
 
 def match(detections: Tensor, boxes: Tensor, classes: Tensor, crowd: Tensor) -> tuple[Array, Array]:
@@ -90,6 +91,7 @@ def average_precisions(images: Mapping[str, Array], weights: Array) -> Array:
         `[C, 10, R]`; NaN where a data set has no object of the class.
     """
     classes = np.unique(images["objects"][images["objects"] > 0])
+    weights = weights.astype(np.float32)  # whole numbers, and sums of them below 2^24, are exact
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy lets go of the interpreter
         each = list(pool.map(lambda one: _of_class(images, weights, one), classes))
     return np.array(each).reshape(len(classes), len(THRESHOLDS), weights.shape[1])
@@ -99,12 +101,12 @@ def _of_class(images: Mapping[str, Array], weights: Array, one: int) -> Array:
     """Return the average precision of a class, `[10, R]`, from some data sets at a time."""
     image, right, ignored = _detections(images, one)
     objects = (images["objects"] == one).sum(1) @ weights  # (R,)
-    width = max(100, _AT_ONCE // max(1, len(image)))
+    width = max(64, _AT_ONCE // max(1, int(np.count_nonzero(right))))
     parts = []
     for first in range(0, weights.shape[1], width):
         some = slice(first, first + width)
-        drawn = weights[image, some].astype(np.float32)  # whole numbers below 2^24 are exact
-        parts.append(list(_at_thresholds(drawn, right, ignored, objects[some])))
+        drawn = np.ascontiguousarray(weights[:, some])
+        parts.append(list(_at_thresholds(drawn, image, right, ignored, objects[some])))
     return np.concatenate(parts, axis=1)
 
 
@@ -116,23 +118,36 @@ def _detections(images: Mapping[str, Array], one: int) -> tuple[Array, Array, Ar
     return image, images["right"][image, place].astype(int), images["ignored"][image, place].astype(int)
 
 
-def _at_thresholds(drawn: Array, right: Array, ignored: Array, objects: Array) -> Iterator[Array]:
+def _at_thresholds(
+    weights: Array, image: Array, right: Array, ignored: Array, objects: Array
+) -> Iterator[Array]:
     """Compute the average precision of a class at each of `THRESHOLDS`, `[R]`.
 
     Args:
-        drawn: `[D, R]`, how often each detection is in each data set.
+        weights: `[N, R]`, how often each image is in each data set.
+        image: `[D]`, that of each detection, by falling score.
         right: `[D]`, bits.
         ignored: `[D]`, bits.
         objects: `[R]`, how many there are.
     """
-    some = np.flatnonzero(right)  # right at some threshold
-    seen, own = np.cumsum(drawn, axis=0)[some], drawn[some]  # (S, R)
+    places = np.flatnonzero(right)  # right at some threshold
+    drawn = weights[image[places]]
+    seen = _up_to(places, np.arange(len(image)), image, weights)
     for bit in _BITS:
-        hit = right[some] & bit > 0
-        left_out = np.flatnonzero(ignored & bit)
-        before = np.cumsum(np.concatenate([np.zeros_like(drawn[:1]), drawn[left_out]]), axis=0)
-        counted = seen[hit] - before[np.searchsorted(left_out, some[hit])]
-        yield interpolated_average_precision(np.cumsum(own[hit], axis=0), counted, objects)
+        hit, left_out = right[places] & bit > 0, np.flatnonzero(ignored & bit)
+        counted = seen[hit]
+        if len(left_out):
+            counted -= _up_to(places[hit], left_out, image, weights)
+        yield interpolated_average_precision(np.cumsum(drawn[hit], axis=0), counted, objects)
+
+
+def _up_to(places: Array, counted: Array, image: Array, weights: Array) -> Array:
+    """Return how many of the detections at `counted` come up to each of `places`, `[len(places), R]`."""
+    next_place = np.searchsorted(places, counted)
+    counted, next_place = counted[next_place < len(places)], next_place[next_place < len(places)]
+    ones = np.ones(len(counted), weights.dtype)
+    between = csr_array((ones, (next_place, image[counted])), shape=(len(places), len(weights)))
+    return np.cumsum(between @ weights, axis=0)
 
 
 def interpolated_average_precision(hits: Array, seen: Array, objects: Array) -> Array:

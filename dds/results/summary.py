@@ -1,6 +1,6 @@
 """From samples to metrics with intervals."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -30,7 +30,7 @@ class Rows(Protocol):
 
 def summarise(
     task: type[BaseTask],
-    conditions: Sequence[Condition],
+    conditions: Iterable[Condition],
     samples: Rows,
     votes: Rows | None,
     seed: int = 0,
@@ -79,7 +79,8 @@ def summarise(
 def write_summary(job: Job, folder: RunFolder, certificate: Certificate | None = None) -> dict[str, Any]:
     """Write `summary.json` of a merged run, with what is certified of it, and return its content."""
     samples, votes = folder.open_tables()
-    entries = summarise(type(job.task), job.grid.conditions, samples, votes, job.protocol.seed)
+    conditions = job.each_condition("Metrics and their intervals")
+    entries = summarise(type(job.task), conditions, samples, votes, job.protocol.seed)
     summary = {**job.head(), "seconds": folder.seconds(), "conditions": entries}
     if certificate is not None:
         summary["certificates"] = certify_run(job, folder, certificate)

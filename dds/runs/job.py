@@ -1,16 +1,19 @@
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from lightning.pytorch import Trainer
 from rich.console import Console
+from rich.progress import track
 from torch import nn
 
 from dds.callbacks import AttackAndPurify
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.models.untrained import is_untrained
-from dds.protocol import Plan
+from dds.protocol import Condition, Plan
 from dds.runs.division import own_cells
 from dds.runs.grid import Grid, Piece
 from dds.runs.provenance import provenance
@@ -18,6 +21,8 @@ from dds.runs.run_folder import SCHEMA, RunFolder
 from dds.runs.samples import to_draws
 from dds.runs.writer import ResultsWriter
 from dds.tasks import BaseTask
+
+_PAUSE = 60.0  # seconds between two lines
 
 
 class Job:
@@ -114,6 +119,19 @@ class Job:
             return False
         folder.merge(self.grid, rows)
         return True
+
+    def each_condition(self, work: str) -> Iterator[Condition]:
+        """Yield all conditions and show how many are done, by a bar or, in a pipe, a line a minute."""
+        conditions = self.grid.conditions
+        if self._console.is_terminal:
+            yield from track(conditions, work, console=self._console, transient=True)
+            return
+        said = time.monotonic()
+        for done, condition in enumerate(conditions):
+            if time.monotonic() - said > _PAUSE:
+                said = time.monotonic()
+                self._console.print(f"{work}: {done} of {len(conditions)} conditions")
+            yield condition
 
     def head(self) -> dict[str, Any]:
         """Return what a summary says of a run before anything is measured."""
