@@ -14,13 +14,13 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import Trainer
 from rich.console import Console
 
-from dds.callbacks import AttackAndPurify, NetworkProgress
+from dds.callbacks import AttackAndPurify, CertificateDraws, NetworkProgress
 from dds.certificates import Certificate
 from dds.command_line import Parser, make_parser, plainly, stem
 from dds.command_line.nearest import did_you_mean
 from dds.data import BaseDataModule
 from dds.errors import InputError
-from dds.evaluation import certificate_draws, make_console, make_trainer
+from dds.evaluation import make_console, make_trainer
 from dds.loggers import Live, Loggers
 from dds.protocol import Plan
 from dds.reports import summary_tables, write_report
@@ -113,7 +113,8 @@ def _certify(arguments: list[str]) -> None:
         config.experiment = config.experiment or f"{stem(config)}_certified"
         config.protocol.attacks = config.protocol.controls = None
         built = _build(parser, config)
-        built.protocol = certificate_draws(built.task, built.protocol, built.certificate)
+        built.protocol = CertificateDraws(built.protocol, built.certificate, built.task)
+        built.data = built.data.at_most(built.certificate.images)
         _plan_or_run(parser, config, built)
 
 

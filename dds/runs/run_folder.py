@@ -249,7 +249,7 @@ class RunFolder:
             self._check_whole(rows, samples, votes)
             seconds = self.seconds()
             if votes is not None:
-                write_merged(votes, votes.common, grid.keys, self.votes)
+                write_merged(votes, votes.schema, grid.keys, self.votes)
             write_merged(samples, samples.schema, grid.keys, self.samples, seconds)
         except InputError:
             if not self._is_merged(grid):
@@ -350,7 +350,7 @@ def _work(config: str) -> str:
     for harmless in ("batch_size", "num_workers"):
         settings["data"]["init_args"].pop(harmless, None)
     facts = [line for line in config.splitlines() if line.startswith(_FACTS)]
-    work = {part: settings[part] for part in ("task", "data", "protocol")}
+    work = {part: settings[part] for part in ("task", "data", "protocol", "certificate") if part in settings}
     return "\n".join([*facts, yaml.safe_dump(work)])
 
 
