@@ -117,6 +117,42 @@ def test_batches_and_interruptions_change_nothing(tmp_path, monkeypatch):
     assert resumed.summary["certificates"] == other.summary["certificates"]
 
 
+def test_a_run_is_not_continued_with_other_draws_or_levels_of_another_schedule(tmp_path):
+    few = Certificate(draws=3, kinds=["score"])
+    certify(tmp_path / "run", certificate=few)
+    more = Certificate(draws=4, kinds=["score"])
+    with pytest.raises(dds.InputError, match=r"(?s)another configuration:.*\n\+  draws: 4"):
+        certify(tmp_path / "run", certificate=more, resume=True)
+    torch.manual_seed(1)
+    steeper = dds.purifiers.DiffusionDenoiser(TinyNoiseNetwork(), scheduler={"beta_end": 0.03})
+    protocol = dds.AttackAndPurify(steeper, [50, 145])
+    with pytest.raises(dds.InputError, match=r"(?s)another configuration:.*\+# levels: t50 sigma 0\.10"):
+        certify(tmp_path / "run", protocol=protocol, certificate=few, resume=True)
+
+
+def test_what_is_certified_of_pixels_follows_from_its_counts(tmp_path):
+    torch.manual_seed(0)
+    task = dds.tasks.SemanticSegmentation(TinySegmenter())
+    wanted = Certificate(draws=40, radii=[0.01, 0.05], kinds=["vote"], images=3)
+    results = certify(tmp_path / "run", task, MASKS, certificate=wanted)
+    table = results.certificates
+    of_pixels, of_classes = (table[table.score == name] for name in ("pixel_accuracy", "iou"))
+    assert len(of_pixels) == len(of_classes) == 3 * 2 * 2  # images, levels, radii
+    for (_, row), (_, same) in zip(of_pixels.iterrows(), of_classes.iterrows(), strict=True):
+        right, kept, pixels = row.counts
+        hit, predicted, labelled = same.counts[:-1].reshape(3, 5)
+        assert (right, kept, pixels) == (hit.sum(), predicted.sum(), labelled.sum())
+        assert row.value == pytest.approx(right / pixels)
+        assert (row["index"], row.draws, same.counts[-1]) == (same["index"], 40, pixels - kept)
+        certain = hit / np.maximum(predicted + labelled - hit, 1)
+        assert 0 <= same.value <= certain[labelled > 0].mean() + 1e-9
+    for entry in results.summary["certificates"]["entries"]:
+        rows = table[(table.score == entry["score"]) & (table.defence == entry["defence"])]
+        rows = rows[rows.radius == entry["radius"]]
+        assert entry["value"] == pytest.approx(rows.value.mean())
+    assert results.summary["certificates"]["choosing"] == 10
+
+
 def test_no_attack_and_no_measurement_has_seen_the_noise(tmp_path, monkeypatch):
     seen, child = {}, Streams._draw
 
@@ -282,7 +318,25 @@ def test_from_the_command_line(in_folder, capsys):  # noqa: F811
         "vote",
     }
     evaluate(["report", str(folder)])
+    evaluate(["certify", str(folder), "--show=path"])
+    assert capsys.readouterr().out.strip().endswith(str(folder))
     assert len(dds.Results.read(folder).certificates) == 4
+
+
+def test_a_run_that_there_is_is_certified_beside_it(in_folder, capsys):  # noqa: F811
+    options = ["--config=cls_scenes.yaml", "--data.limit=2", "--protocol.noise_levels=[50]"]
+    options += ["--protocol.attacks=null", "--protocol.draws=2", "--trainer.accelerator=cpu"]
+    evaluate([*options, f"--runs={in_folder}", "--name=one", "--logger=false"])
+    certified = ["certify", str(in_folder / "cls_scenes" / "one"), "--certificate.radii=[0.02]"]
+    certified += ["--certificate.draws=3", "--certificate.most=20", "--show=path"]
+    capsys.readouterr()
+    evaluate(certified)
+    folder = in_folder / "cls_scenes_certified" / "one"
+    assert capsys.readouterr().out.strip() == str(folder)
+    assert set(dds.Results.read(folder).certificates.defence) == {"t50"}
+    with pytest.raises(SystemExit):
+        evaluate(["certify", str(in_folder)])
+    assert "is not the configuration of a run" in capsys.readouterr().err
 
 
 def test_two_processes_and_two_shares_certify_the_same(in_folder):  # noqa: F811

@@ -27,11 +27,14 @@ SCHEMA = 1
 PATIENCE = 90.0
 """Seconds until a file of another machine is given up; network file systems show it up to 60 seconds late."""
 
-_FACTS = ("# data:", "# weights:")
+_FACTS = ("# data:", "# weights:", "# levels:")
 """Lines of `config.yaml` that tell what the configuration met: as decisive as itself."""
 
 _DIGEST = "# data: digest"
 """The line that tells the images of one data set from those of another; older runs lack it."""
+
+_LEVELS = "# levels:"
+"""Lines that tell a t of one schedule from that of another; older runs lack them."""
 
 
 class RunFolder:
@@ -130,8 +133,9 @@ class RunFolder:
                 "another --name, or remove the folder."
             ) from error
         now = _work(config).splitlines()
-        if not any(line.startswith(_DIGEST) for line in before):
-            now = [line for line in now if not line.startswith(_DIGEST)]
+        for late in (_DIGEST, _LEVELS):
+            if not any(line.startswith(late) for line in before):
+                now = [line for line in now if not line.startswith(late)]
         if before != now:
             raise InputError(f"{self.path} was started with {_difference(before, now)}")
 
