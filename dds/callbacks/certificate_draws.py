@@ -10,7 +10,7 @@ from torch import Tensor
 from dds.batch import Batch, View
 from dds.callbacks.attack_and_purify import AttackAndPurify
 from dds.callbacks.sequential_votes import SequentialVotes
-from dds.certificates import Asked, Certificate
+from dds.certificates import Asked, Certificate, Way
 from dds.certificates.request import RATIOS
 from dds.errors import InputError
 from dds.noise import Streams
@@ -37,7 +37,8 @@ class CertificateDraws(AttackAndPurify):
     Attributes:
         sigmas: The standard deviation of the noise of each defence that can be certified.
         refused: Why the others cannot, by their names.
-        draws: Of each image, those that choose an answer among them.
+        choosing: How many of the first draws choose an answer, which others confirm.
+        draws: Of each image, those that choose among them.
 
     Raises:
         InputError: If no defence can be certified, or nothing whatever is drawn.
@@ -60,8 +61,9 @@ class CertificateDraws(AttackAndPurify):
             raise InputError(f"there is nothing to certify: {why}")
         self.kinds = certificate.kinds_of(type(task).__name__, task.votes)
         certificate.check_reach(self.sigmas, self.kinds, task.votes)
-        self.draws = self._draws_of(task)
         votes = "vote" in self.kinds
+        self.choosing = certificate.choosing if votes and task.chooses else 0
+        self.draws = self._draws_of(set(task.votes.values()))
         untouched = Condition(CLEAN, UNSEEN, (), None, 1)
         drawn = [
             Condition(CLEAN, UNSEEN, (), one, self.draws, fixed_noise=not votes and self.draws > 1)
@@ -75,14 +77,13 @@ class CertificateDraws(AttackAndPurify):
         }
         self.sequential = votes and "yes or no" in task.votes.values()
 
-    def _draws_of(self, task: BaseTask) -> int:
-        """Return how many draws all images get."""
-        certificate, ways = self.certificate, set(task.votes.values())
+    def _draws_of(self, ways: set[Way]) -> int:
+        """Return how many draws all images get, whose votes are certified in these ways."""
         if "vote" not in self.kinds:
-            return certificate.draws
+            return self.certificate.draws
         if self.kinds == ["vote"] and ways == {"yes or no"}:
-            return min(FIRST, certificate.most)
-        return max(2, certificate.draws) + (certificate.choosing if task.chooses else 0)
+            return min(FIRST, self.certificate.most)
+        return max(2, self.certificate.draws) + self.choosing  # of one draw there is no vote
 
     def describe(self) -> Table:
         """Return the plan as a table, above what is certified of how many images."""
@@ -91,8 +92,8 @@ class CertificateDraws(AttackAndPurify):
         if asked.radii is not None:
             radii = [f"{radius:.4g}" for radius in asked.radii]
         each = f"{self.draws} draws of each"
-        if chosen := self.draws - asked.draws if self.draws > asked.draws > 1 else 0:
-            each += f" ({chosen} of them choose)"
+        if self.choosing:
+            each += f" ({self.choosing} of them choose)"
         said = f"Certified: at most {asked.images} images, {each} at each of {levels} levels"
         if self.sequential and asked.most > self.draws:
             more = asked.most - self.draws
@@ -113,8 +114,7 @@ class CertificateDraws(AttackAndPurify):
 
     def _views(self, task: BaseTask, batch: Batch) -> Iterator[View]:
         for view in super()._views(task, batch):
-            (key,) = view.conditions
-            if key in self._asked:
+            if (key := view.conditions[0]) in self._asked:
                 view.votes = partial(self._vote, task, batch, *self._asked[key])
             yield view
 

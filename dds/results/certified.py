@@ -89,7 +89,7 @@ def certify_run(job: Job, folder: RunFolder, certificate: Certificate) -> dict[s
     return {
         "alpha": certificate.alpha,
         "draws": protocol.draws,
-        "choosing": certificate.choosing if task.chooses and "vote" in protocol.kinds else 0,
+        "choosing": protocol.choosing,
         "most": certificate.most if protocol.sequential else None,
         "statements": statements,
         "refused": protocol.refused,
