@@ -10,7 +10,7 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork
 from torch import nn
 
-from benchmarks import results_size, startup
+from benchmarks import agreement, results_size, startup
 from benchmarks.agreement import joined, largest
 from benchmarks.linear import fit
 from benchmarks.long_run import slope
@@ -164,13 +164,27 @@ def test_made_up_parts_are_merged_as_a_run_is(tmp_path, name):
         assert len(summary["conditions"]) == 17
 
 
+def test_devices_are_compared(capsys, monkeypatch):
+    """The comparison of one device with itself, on the fewest conditions, differs in nothing."""
+    monkeypatch.setattr(agreement, "LEVELS", [50])
+    agreement.compare_devices(Namespace(device="cpu", scenes=1))
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    alike = [line[2:] for line in lines if line[0] == "| the same again / as it is"]
+    assert len(alike) == 2
+    assert {value.removesuffix(" |") for line in alike for value in line} == {"0.0e+00"}
+    (bare,) = [line[1:] for line in lines if line[0] == "| clean/-/t0"]
+    assert 0 < float(bare[0]) <= 1
+
+
 def test_growth_is_that_from_half_the_images(capsys, monkeypatch):
     monkeypatch.setattr(
-        results_size, "measure", lambda name, images, attacks: {"merge": (3.0 * images, 100.0 + images)}
+        results_size,
+        "measure",
+        lambda name, images, attacks: {"merge": (2.0 * images, 3.0 * images, 100.0 + images)},
     )
     results_size.main(["ade", "--images=200", "--attacks=2"])
     *_, line = capsys.readouterr().out.splitlines()
-    assert line == "| ade | 200 | 28 | merge | 600.0 | 300 | 2.00 | 1.50 |"
+    assert line == "| ade | 200 | 28 | merge | 400.0 | 600.0 | 300 | 2.00 | 1.50 |"
 
 
 def test_an_attack_on_a_large_database_is_measured():
