@@ -21,6 +21,7 @@ from dds.purifiers import DiffusionDenoiser
 from dds.tasks import BaseTask, SemanticSegmentation
 
 LEVELS = [10, 50, 145, 259, 396]
+STEPS = 10
 CPU, AGAIN, FEWER = "CPU", "the same again", "half the batch"
 EXACT_CPU, EXACT = "CPU, 64-true", "64-true"
 
@@ -36,7 +37,7 @@ def compare_devices(options: Namespace) -> None:
     """
     task = SemanticSegmentation("zoo:scenes-segmentation").eval().requires_grad_(False)
     protocol = AttackAndPurify(
-        DiffusionDenoiser("zoo:scenes-ddpm"), LEVELS, attacks={"pgd": PGD("8/255", "2/255", 10)}
+        DiffusionDenoiser("zoo:scenes-ddpm"), LEVELS, attacks={"pgd": PGD("8/255", "2/255", STEPS)}
     )
     runs = dict(_runs(task, protocol, options))
     pairs = [(BASE, CPU), (FLOAT32.name, CPU), (EXACT, EXACT_CPU), (AGAIN, BASE), (FEWER, BASE)]

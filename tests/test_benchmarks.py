@@ -167,6 +167,7 @@ def test_made_up_parts_are_merged_as_a_run_is(tmp_path, name):
 def test_devices_are_compared(capsys, monkeypatch):
     """The comparison of one device with itself, on the fewest conditions, differs in nothing."""
     monkeypatch.setattr(agreement, "LEVELS", [50])
+    monkeypatch.setattr(agreement, "STEPS", 1)
     agreement.compare_devices(Namespace(device="cpu", scenes=1))
     lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
     alike = [line[2:] for line in lines if line[0] == "| the same again / as it is"]
