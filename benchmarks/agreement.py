@@ -21,7 +21,6 @@ from dds.purifiers import DiffusionDenoiser
 from dds.tasks import BaseTask, SemanticSegmentation
 
 LEVELS = [10, 50, 145, 259, 396]
-STEPS = 10
 CPU, AGAIN, FEWER = "CPU", "the same again", "half the batch"
 EXACT_CPU, EXACT = "CPU, 64-true", "64-true"
 
@@ -37,7 +36,7 @@ def compare_devices(options: Namespace) -> None:
     """
     task = SemanticSegmentation("zoo:scenes-segmentation").eval().requires_grad_(False)
     protocol = AttackAndPurify(
-        DiffusionDenoiser("zoo:scenes-ddpm"), LEVELS, attacks={"pgd": PGD("8/255", "2/255", STEPS)}
+        DiffusionDenoiser("zoo:scenes-ddpm"), LEVELS, attacks={"pgd": PGD("8/255", "2/255", 10)}
     )
     runs = dict(_runs(task, protocol, options))
     pairs = [(BASE, CPU), (FLOAT32.name, CPU), (EXACT, EXACT_CPU), (AGAIN, BASE), (FEWER, BASE)]
@@ -108,13 +107,13 @@ def largest(one: Sequence[Record], other: Sequence[Record], clean: bool) -> dict
 def _print_metrics(task: BaseTask, runs: Runs, conditions: Sequence[str]) -> None:
     shown = [name for name in runs if name not in (AGAIN, EXACT)]
     rows = [
-        [condition, *(f"{_metric(task, runs[name], condition):.3f}" for name in shown)]
+        [condition, *(f"{metric_of(task, runs[name], condition):.3f}" for name in shown)]
         for condition in conditions
     ]
     print_table([f"{task.utility} of", *shown], rows)
 
 
-def _metric(task: BaseTask, records: Sequence[Record], condition: str) -> float:
+def metric_of(task: BaseTask, records: Sequence[Record], condition: str) -> float:
     """Return the data-set metric of a condition, the mean over its draws."""
     values = []
     for record in records:

@@ -164,17 +164,13 @@ def test_made_up_parts_are_merged_as_a_run_is(tmp_path, name):
         assert len(summary["conditions"]) == 17
 
 
-def test_devices_are_compared(capsys, monkeypatch):
-    """The comparison of one device with itself, on the fewest conditions, differs in nothing."""
-    monkeypatch.setattr(agreement, "LEVELS", [50])
-    monkeypatch.setattr(agreement, "STEPS", 1)
-    agreement.compare_devices(Namespace(device="cpu", scenes=1))
-    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
-    alike = [line[2:] for line in lines if line[0] == "| the same again / as it is"]
-    assert len(alike) == 2
-    assert {value.removesuffix(" |") for line in alike for value in line} == {"0.0e+00"}
-    (bare,) = [line[1:] for line in lines if line[0] == "| clean/-/t0"]
-    assert 0 < float(bare[0]) <= 1
+def test_metric_of_records_is_the_mean_over_draws():
+    def record(draw, right):
+        correct = torch.tensor(right)
+        return Record(("a",), draw, {"correct": correct, "predicted": correct}, {})
+
+    records = [record(0, [1.0, 1.0]), record(1, [1.0, 0.0]), record(None, [0.0, 0.0])]
+    assert agreement.metric_of(Classification(TinyClassifier()), records, "a") == 0.75
 
 
 def test_growth_is_that_from_half_the_images(capsys, monkeypatch):
