@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 from torch import Tensor
@@ -41,9 +41,11 @@ def examples_of(records: Sequence[Record], index: Tensor) -> Examples:
 
 
 def write_examples(examples: Mapping[str, Any], path: Path) -> None:
-    """Write an `.npz`."""
-    with whole_file(path) as file:
-        np.savez_compressed(file, **examples)
+    """Write an `.npz`, compressed lightly: as small for photographs, and much faster for flat pictures."""
+    with whole_file(path) as file, ZipFile(file, "w", ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in examples.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 def read_examples(paths: Iterable[Path]) -> Examples:
