@@ -107,13 +107,13 @@ def largest(one: Sequence[Record], other: Sequence[Record], clean: bool) -> dict
 def _print_metrics(task: BaseTask, runs: Runs, conditions: Sequence[str]) -> None:
     shown = [name for name in runs if name not in (AGAIN, EXACT)]
     rows = [
-        [condition, *(f"{_metric(task, runs[name], condition):.3f}" for name in shown)]
+        [condition, *(f"{metric_of(task, runs[name], condition):.3f}" for name in shown)]
         for condition in conditions
     ]
     print_table([f"{task.utility} of", *shown], rows)
 
 
-def _metric(task: BaseTask, records: Sequence[Record], condition: str) -> float:
+def metric_of(task: BaseTask, records: Sequence[Record], condition: str) -> float:
     """Return the data-set metric of a condition, the mean over its draws."""
     values = []
     for record in records:

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 import yaml
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ Statistics = dict[str, Tensor]
 
 _ATTACKS = {"default": 1, "study": 18}  # 17 and 204 conditions
 _SHOWN = 2  # images in the figures
+_MADE = 64  # batches of which all others are copies
 
 
 @dataclass(frozen=True)
@@ -166,10 +168,14 @@ def write_parts(case: Case, job: Job, folder: RunFolder) -> None:
     config = {name: {"class_path": path, "init_args": {}} for name, path in settings.items()}
     folder.prepare(job.with_header(yaml.safe_dump(config | {"protocol": {"seed": head["seed"]}})))
     folder.leave()
-    random = np.random.default_rng(0)
-    for first in range(0, len(job.grid.images), case.batch):
-        index = torch.tensor(job.grid.images[first : first + case.batch])
-        table = records_to_table(_records(case, job.grid.conditions, len(index), random), index)
+    random, tables, rows = np.random.default_rng(0), [], torch.arange(case.batch)
+    for number, first in enumerate(range(0, len(job.grid.images), case.batch)):
+        if number < _MADE:
+            records = _records(case, job.grid.conditions, case.batch, random)
+            tables.append(records_to_table(records, rows))
+        table = tables[number % _MADE]
+        table = table.set_column(0, "index", pc.add(table["index"], first))
+        table = table.filter(pc.less(table["index"], len(job.grid.images)))
         write_parquet(table, folder.parts / f"{first:09d}.parquet", 1.0)
     write_examples(_examples(case, job.grid.keys, random), folder.parts / "000000000.npz")
 

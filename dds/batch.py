@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypedDict
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dds.errors import InputError
@@ -84,8 +86,9 @@ class Record:
         conditions: Keys of the conditions that it belongs to.
         draw: Number of the draw; None for the combined decision over all draws.
         statistics: Name to `[B]` or `[B, C]`, on the CPU.
-        examples: Name to the first few images and decisions, for the figures: of the first draw in the first
-            batch, else empty.
+        examples: Pictures of the first few images, for the figures: `original`, `attacked`, `shown` and
+            `decision`, `[n, H, W, 3]` uint8, or captions of decisions; of the first draw in the first batch,
+            else empty.
     """
 
     conditions: tuple[str, ...]
@@ -134,6 +137,14 @@ class Batch(TypedDict, total=False):
     features: Tensor
     positive: Tensor
     views: Iterator[View]
+
+
+def to_uint8(image: Tensor) -> NDArray[np.uint8]:
+    """Return images `[n, 3, H, W]` in [0, 1] as pictures, `[n, H, W, 3]`."""
+    grey_levels: NDArray[np.uint8] = (
+        (image.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    )
+    return grey_levels
 
 
 def check_batch(batch: Batch, target: str) -> None:

@@ -10,7 +10,7 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork
 from torch import nn
 
-from benchmarks import results_size, startup
+from benchmarks import agreement, results_size, startup
 from benchmarks.agreement import joined, largest
 from benchmarks.linear import fit
 from benchmarks.long_run import slope
@@ -164,13 +164,24 @@ def test_made_up_parts_are_merged_as_a_run_is(tmp_path, name):
         assert len(summary["conditions"]) == 17
 
 
+def test_metric_of_records_is_the_mean_over_draws():
+    def record(draw, right):
+        correct = torch.tensor(right)
+        return Record(("a",), draw, {"correct": correct, "predicted": correct}, {})
+
+    records = [record(0, [1.0, 1.0]), record(1, [1.0, 0.0]), record(None, [0.0, 0.0])]
+    assert agreement.metric_of(Classification(TinyClassifier()), records, "a") == 0.75
+
+
 def test_growth_is_that_from_half_the_images(capsys, monkeypatch):
     monkeypatch.setattr(
-        results_size, "measure", lambda name, images, attacks: {"merge": (3.0 * images, 100.0 + images)}
+        results_size,
+        "measure",
+        lambda name, images, attacks: {"merge": (2.0 * images, 3.0 * images, 100.0 + images)},
     )
     results_size.main(["ade", "--images=200", "--attacks=2"])
     *_, line = capsys.readouterr().out.splitlines()
-    assert line == "| ade | 200 | 28 | merge | 600.0 | 300 | 2.00 | 1.50 |"
+    assert line == "| ade | 200 | 28 | merge | 400.0 | 600.0 | 300 | 2.00 | 1.50 |"
 
 
 def test_an_attack_on_a_large_database_is_measured():

@@ -25,7 +25,7 @@ import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 import yaml
-from callbacks.test_attack_and_purify import Kept, trainer
+from callbacks.test_attack_and_purify import trainer
 from conftest import Table, TinyClassifier, TinyNoiseNetwork, TinySegmenter
 from diffusers import UNet2DModel
 from lightning.pytorch import Trainer
@@ -372,13 +372,19 @@ def test_rule_4_the_attackers_forward_is_the_evaluations(input_size):
     assert {seen.shape[2:] for _, seen, _ in network.notes} == {input_size or (8, 8)}
 
 
+class Shown(Classification):
+    """Keeps the attacked images of each view, to the bit."""
+
+    def _measure(self, view, batch, pictured):
+        self.attacked |= dict.fromkeys(view.conditions, view.attacked)
+        return super()._measure(view, batch, pictured)
+
+
 def attacked_images(precision):
-    kept = Kept()
-    trainer(protocol(), kept, precision=precision).test(
-        Classification(TinyClassifier()), Images(), verbose=False
-    )
-    ((_, records),) = kept.batches
-    return {key: r.examples["attacked"] for r in records for key in r.conditions if r.draw == 0}
+    task = Shown(TinyClassifier())
+    task.attacked = {}
+    trainer(protocol(), precision=precision).test(task, Images(), verbose=False)
+    return task.attacked
 
 
 def test_rule_4_attacks_run_in_float32_whatever_the_evaluation():

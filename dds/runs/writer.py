@@ -14,7 +14,6 @@ from dds.runs.grid import Piece
 from dds.runs.run_folder import RunFolder
 from dds.runs.samples import records_to_table, write_parquet
 from dds.runs.stopping import end_other_processes, listen
-from dds.tasks import BaseTask
 
 
 class ResultsWriter(Callback):
@@ -80,7 +79,7 @@ class ResultsWriter(Callback):
         records = cast(list[Record], outputs["records"])
         everything = records_to_table(records, batch["index"][: batch.get("real")])
         if trainer.is_global_zero and batch_idx == 0 and (self.piece is None or self.piece.examples):
-            examples = examples_of(cast(BaseTask, pl_module), records, batch)
+            examples = examples_of(records, batch["index"])
             write_examples(examples, self.folder.parts / f"{_name(everything)}.npz")
         if len(rows := self._kept(everything)):
             seconds = time.monotonic() - self._since

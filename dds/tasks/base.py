@@ -1,15 +1,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from dds.batch import EXAMPLES, NO_CLASS, NOT_FINITE, UNTOUCHED, Batch, Record, View
+from dds.batch import EXAMPLES, NO_CLASS, NOT_FINITE, UNTOUCHED, Batch, Record, View, to_uint8
 from dds.certificates import Asked, Way
 from dds.data import BaseDataModule
 from dds.errors import InputError
@@ -26,6 +27,7 @@ from dds.tasks.optimisation import adamw_one_cycle
 from dds.tasks.running import RESAMPLING, Running
 
 Statistics = dict[str, Tensor]
+Pictures = dict[str, NDArray[Any]]
 PurifyDatabase = Callable[[Tensor, Tensor], Tensor]
 """From images `[B, 3, H, W]` and their indices `[B]` to purified images."""
 
@@ -279,9 +281,7 @@ class BaseTask(LightningModule, ABC):
         clean = View((UNTOUCHED,), batch["image"], [batch["image"]])
         records: list[Record] = []
         for view in batch.get("views", iter([clean])):
-            for record in self._measure(view, batch):
-                shown = batch_idx == 0 and record.draw == 0  # the pictures of all would fill the memory
-                records.append(record if shown else replace(record, examples={}))
+            records += self._measure(view, batch, pictured=batch_idx == 0)  # all would fill the memory
         self._update_running(records, batch["index"][: batch.get("real")].cpu())
         return {"records": records}
 
@@ -305,7 +305,7 @@ class BaseTask(LightningModule, ABC):
             self._running[key] = Running(self.metrics(RESAMPLING), self.utility)
         self._running[key].update(index, statistics)
 
-    def _measure(self, view: View, batch: Batch) -> Iterator[Record]:
+    def _measure(self, view: View, batch: Batch, pictured: bool) -> Iterator[Record]:
         decisions = []
         moved = perturbation(view.attacked, batch["image"]) | view.marks
         for draw, shown in enumerate(view.draws, view.first_draw):
@@ -315,8 +315,8 @@ class BaseTask(LightningModule, ABC):
                 shown = shown.to(batch["image"])
                 decision = self.decide(output := _unless_broken(output.to(batch["image"]), shown))
                 statistics = self._statistics(decision, output, features, shown, batch) | moved
-            images = {"attacked": view.attacked, "shown": shown, "decision": decision}
-            yield self._record(view, draw, statistics, images, batch)
+            pictures = self._pictures(view, shown, decision, batch) if pictured and draw == 0 else {}
+            yield self._record(view, draw, statistics, pictures, batch)
             decisions.append(_small(decision))
         if len(decisions) > 1:
             yield self._record(view, None, self._together(view, torch.stack(decisions), batch), {}, batch)
@@ -347,15 +347,21 @@ class BaseTask(LightningModule, ABC):
 
     @staticmethod
     def _record(
-        view: View, draw: int | None, statistics: Statistics, images: Statistics, batch: Batch
+        view: View, draw: int | None, statistics: Statistics, pictures: Pictures, batch: Batch
     ) -> Record:
-        real = batch.get("real", len(batch["image"]))
-        return Record(
-            view.conditions,
-            draw,
-            {name: value[:real].cpu() for name, value in statistics.items()},
-            {name: value[: min(EXAMPLES, real)].cpu() for name, value in images.items()},
-        )
+        measured = {name: value[: batch.get("real")].cpu() for name, value in statistics.items()}
+        return Record(view.conditions, draw, measured, pictures)
+
+    def _pictures(self, view: View, shown: Tensor, decision: Tensor, batch: Batch) -> Pictures:
+        """Return what figures show of the first few images of a batch."""
+        some = slice(min(EXAMPLES, batch.get("real", EXAMPLES)))
+        first: Any = {key: value[some].cpu() for key, value in batch.items() if isinstance(value, Tensor)}
+        return {
+            "original": to_uint8(first["image"]),
+            "attacked": to_uint8(view.attacked[some]),
+            "shown": to_uint8(shown[some]),
+            "decision": np.array(self.render(decision[some].cpu(), first)),
+        }
 
     def start_over(self) -> None:
         """Forget what earlier runs have measured, and see that there is something to measure with.

@@ -87,9 +87,9 @@ class ImageRetrieval(BaseTask):
                 descriptors.append(descriptor[: batch["real"]])
             self.databases[defence] = gather_rows(indices, descriptors, self.device)
 
-    def _measure(self, view: View, batch: Batch) -> Iterator[Record]:
+    def _measure(self, view: View, batch: Batch, pictured: bool) -> Iterator[Record]:
         self._defence = view.defence if self.purify_database else "t0"
-        return super()._measure(view, batch)
+        return super()._measure(view, batch, pictured)
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return minus the similarity to what the attack drives the query away from, `[B]`."""

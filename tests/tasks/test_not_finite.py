@@ -28,7 +28,7 @@ NAN, INF = torch.nan, torch.inf
 def measure(task, image, batch):
     """Return the statistics of one view of a batch."""
     view = View(("a/none/t0",), image, [image])
-    (record,) = task._measure(view, {"image": torch.zeros_like(image), **batch})
+    (record,) = task._measure(view, {"image": torch.zeros_like(image), **batch}, pictured=False)
     return record.statistics
 
 
