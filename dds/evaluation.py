@@ -30,6 +30,7 @@ from dds.numbers import plain
 from dds.purifiers import Purifier
 from dds.reports import write_report
 from dds.results import Results
+from dds.results.bracket import check_bracket
 from dds.results.summary import write_summary
 from dds.runs import ResultsWriter, RunFolder
 from dds.runs.job import Job
@@ -109,13 +110,14 @@ def certify(
 ) -> Results:
     """Certify the purifier of an evaluation at its noise levels, as `evaluate.py certify` does.
 
-    Nothing is attacked: certificates come from noise draws on the clean images.
+    Certificates come from noise draws on the clean images; attacks, where wanted, show how tight they are.
 
     Args:
         task: As for `evaluate`, like all that follows but `certificate`.
         data: The images.
         protocol: Its purifier and defences are certified; attacks and controls count for nothing.
-        certificate: Radii, alpha, draws and kinds; default: those of `dds.certificates.Certificate()`.
+        certificate: Radii, alpha, draws, kinds, and whether to attack; default: those of
+            `dds.certificates.Certificate()`.
         folder: The run's folder.
         resume: Go on with what the folder holds.
         quiet: Show no plan and no progress.
@@ -128,7 +130,8 @@ def certify(
         `results.summary["certificates"]` what holds of all images.
 
     Raises:
-        InputError: If nothing can be certified, saying why, or as `evaluate`.
+        InputError: If nothing can be certified, saying why, or as `evaluate`; or, when everything is written,
+            if an attack got below a certificate.
     """
     try:
         _check_call(task)
@@ -148,7 +151,7 @@ def certificate_draws(
     Raises:
         InputError: If nothing can be certified, whatever is drawn.
     """
-    drawn = CertificateDraws(protocol, certificate.draws)
+    drawn = CertificateDraws(protocol, certificate.draws, certificate.attacks)
     certificate.check_reach(drawn.sigmas, certificate.kinds_of(type(task).__name__, task.zero_or_one))
     return drawn
 
@@ -196,6 +199,8 @@ def _evaluate(
         write_report(writer.folder, summary)
         for line in live.end(summary):
             console.print(line, highlight=False, soft_wrap=True)
+        if certificate is not None:
+            check_bracket(summary["certificates"])
     finally:
         live.stop()
     return Results(writer.folder.path, summary)

@@ -1,13 +1,15 @@
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
+from dds.attacks import Attack
 from dds.batch import Batch
 from dds.callbacks.attack_and_purify import AttackAndPurify
 from dds.errors import InputError
 from dds.noise import Streams
-from dds.protocol import CLEAN, Condition, Defence, Plan
+from dds.protocol import CLEAN, Bracket, Condition, Craft, Defence, Plan
 from dds.protocol.conditions import UNSEEN
 from dds.purifiers.smoothing import check_smoothing
 
@@ -20,10 +22,12 @@ class CertificateDraws(AttackAndPurify):
     Args:
         protocol: Whose defences are certified; its attacks and controls are left out.
         draws: Noise draws of each image.
+        radii: For a sigma, the name and the radius of each attack that is to bracket the certificates.
 
     Attributes:
         sigmas: The standard deviation of the noise of each defence that can be certified.
         refused: Why the others cannot, by their names.
+        bracket: The attacks at the certified radii.
 
     Raises:
         InputError: If no defence can be certified.
@@ -31,7 +35,12 @@ class CertificateDraws(AttackAndPurify):
 
     purpose = "certificate"
 
-    def __init__(self, protocol: AttackAndPurify, draws: int) -> None:
+    def __init__(
+        self,
+        protocol: AttackAndPurify,
+        draws: int,
+        radii: Callable[[float], Mapping[str, float]] = lambda sigma: {},
+    ) -> None:
         super().__init__(draws=draws, compile=protocol.compile, seed=protocol.seed)
         self.defences = protocol.defences
         self.sigmas: dict[Defence, float] = {}
@@ -48,7 +57,17 @@ class CertificateDraws(AttackAndPurify):
         drawn = [
             Condition(CLEAN, UNSEEN, (), one, self.draws, fixed_noise=self.draws > 1) for one in self.sigmas
         ]
-        self.plan = Plan.of([untouched, *drawn])
+        self.bracket = Bracket({one: radii(sigma) for one, sigma in self.sigmas.items()}, self.draws)
+        self.attacks = self.bracket.attacks
+        self.plan = Plan.of([untouched, *drawn, *self.bracket.conditions])
+
+    def attack_of(self, craft: Craft) -> Attack:
+        """Return the attack of a certified radius, which may be another at each level."""
+        return self.bracket.attack_of(craft)
+
+    def purpose_of(self, craft: Craft) -> str:
+        """Return `bracket` of attacked images: a certificate's own noise is drawn for nothing else."""
+        return "bracket" if craft.attack in self.attacks else self.purpose
 
     def on_test_batch_start(
         self,

@@ -6,6 +6,7 @@ from dds.certificates.score import check_ratios
 from dds.certificates.vote import draws_needed, largest_radius
 from dds.errors import InputError
 from dds.numbers import plain, real, whole
+from dds.protocol.bracket import BRACKET
 
 Kind = Literal["score", "vote"]
 
@@ -23,6 +24,8 @@ class Certificate:
         kinds: `score`, the expected score of the defence as it is deployed, of every task; `vote`, that the
             answer which most draws give is right, of tasks that answer yes or no. Default: all that the task
             has.
+        attack: Whether the clean images are attacked at each radius, through the purifier, to see that the
+            score under attack stays above what is certified.
 
     Raises:
         InputError: If one of them cannot be meant.
@@ -34,6 +37,7 @@ class Certificate:
         alpha: float = 0.001,
         draws: int = 50,
         kinds: Sequence[Kind] | None = None,
+        attack: bool = False,
     ) -> None:
         given = plain(radii)
         self.radii = None if given is None else sorted({real("certificate.radii", one) for one in given})
@@ -42,6 +46,7 @@ class Certificate:
             whole("certificate.draws", draws),
         )
         self.kinds = None if kinds is None else list(kinds)
+        self.attack = attack
         if self.radii is not None and not (self.radii and self.radii[0] >= 0):
             raise InputError(
                 f"certificate.radii={given}; expected L2 radii of at least 0, such as [0.25, 0.5]."
@@ -52,6 +57,17 @@ class Certificate:
     def ratios(self, sigma: float) -> Floats:
         """Return the radii in sigma of a noise level, `[R]`."""
         return check_ratios(RATIOS if self.radii is None else [radius / sigma for radius in self.radii])
+
+    def attacks(self, sigma: float) -> dict[str, float]:
+        """Return the radius of each attack at a noise level, by the attack's name; none where none is wanted.
+
+        Radii that are parts of sigma have one name at all levels. A radius of 0 leaves nothing to attack.
+        """
+        if not self.attack:
+            return {}
+        if self.radii is None:
+            return {f"{BRACKET}{ratio:g}sigma": ratio * sigma for ratio in RATIOS}
+        return {f"{BRACKET}r{radius:.10g}": radius for radius in self.radii if radius}
 
     def kinds_of(self, task: str, zero_or_one: Sequence[str]) -> list[Kind]:
         """Return the kinds that are certified of a task.
