@@ -127,7 +127,8 @@ def curves(summary: Summary) -> list[Numbers]:
             step |= _prefixed(f"{entry['attack']}/{entry['attacker_sees']}", entry)
     for name, entry in named_radii(radius_curves(summary)):
         if place := noise_level(entry):
-            steps[place["noise_level"]] |= _certified(name, entry)
+            step = steps.setdefault(place["noise_level"], place)
+            step |= _certified(name, entry)
     return [steps[level] for level in sorted(steps)]
 
 

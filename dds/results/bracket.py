@@ -19,7 +19,7 @@ from dds.runs.samples import Samples, to_draws
 
 STATEMENT = (
     "`attacked` is the mean score of these images under an L2 attack at the radius, through the purifier, on "
-    "noise that neither the attack nor the certificate has seen; `attacked_upper` is an upper confidence bound "
+    "noise that neither attack nor certificate has seen; `attacked_upper` is an upper confidence bound "
     "of what it estimates, at 1 - alpha of the bracket. `agree` counts the images of which that bound is not "
     "below the image's own certificate"
 )

@@ -22,7 +22,7 @@ _WIDTH = 7.2  # inches, two columns of a paper
 
 def certified_size(curves: Sequence[RadiusCurve]) -> tuple[float, float]:
     """Return width and height of the figure of a run, in inches."""
-    return max(4.5, 1.6 * len(_levels(curves)) + 0.6), 1.9 * len(_rows(curves)) + 0.9
+    return max(4.5, 1.6 * len(_levels(curves)) + 0.6), 1.9 * len(_rows(curves)) + 1.1
 
 
 def certified_curves(figure: Figure, curves: Sequence[RadiusCurve]) -> None:
@@ -40,7 +40,7 @@ def certified_curves(figure: Figure, curves: Sequence[RadiusCurve]) -> None:
     for axes, row in zip(grid[:, 0], rows, strict=True):
         axes.set_ylabel(row)
     figure.supxlabel("L2 radius (pixels in [0, 1])", fontsize=9)
-    _legend(figure, ncols=4)
+    _legend(figure, ncols=4 if figure.get_figwidth() > _WIDTH else 2)
 
 
 def draw_certified_runs(runs: Mapping[str, Sequence[RadiusCurve]], folder: Path) -> list[Path]:
