@@ -56,9 +56,9 @@ def test_a_panel_for_each_level_and_score_with_the_truth_between():
     assert [axes.get_ylabel() for axes in figure.axes] == ["iou", "", "pixel_accuracy", ""]
     for axes, sigma in zip(figure.axes, [0.088, 0.252] * 2, strict=True):
         radii = [ratio * sigma for ratio in RATIOS]
-        assert lines_of(axes, "certified: no less than") == [list(zip(radii, [0.675, 0.3], strict=True))]
+        assert lines_of(axes, "certified (lower bound)") == [list(zip(radii, [0.675, 0.3], strict=True))]
         attacked = [(0, 0.8), *zip(radii, [0.725, 0.5], strict=True)]
-        assert lines_of(axes, "attacked: no more than") == [attacked]
+        assert lines_of(axes, "under attack (mean)") == [attacked]
         assert lines_of(axes, "clean mean") == [[(0, 0.8)]]
         (between,) = axes.collections
         low, high = between.get_datalim(axes.transData).intervaly
@@ -70,8 +70,8 @@ def test_without_attacks_only_what_is_certified_is_drawn():
     certified_curves(figure, radius_curves(summary_of(certificate(attacked=False))))
     (axes,) = figure.axes
     assert not axes.collections
-    assert not lines_of(axes, "attacked: no more than")
-    assert lines_of(axes, "certified: no less than") == [[(0.022, 0.675)]]
+    assert not lines_of(axes, "under attack (mean)")
+    assert lines_of(axes, "certified (lower bound)") == [[(0.022, 0.675)]]
 
 
 def test_votes_are_drawn_where_there_is_no_score_and_never_beside_one():
@@ -111,7 +111,9 @@ def test_attacks_at_certified_radii_choose_no_best_level():
 
 
 def test_certified_curves_of_runs_lie_over_each_other(tmp_path):
-    folders = [make_run(tmp_path / name, images=range(4), attacks=(), levels=(50,)) for name in ("one", "two")]
+    folders = [
+        make_run(tmp_path / name, images=range(4), attacks=(), levels=(50,)) for name in ("one", "two")
+    ]
     for folder, lost in zip(folders, (0.0, 0.1), strict=True):
         entries = [certificate(ratio=ratio, mean=0.8 - lost) for ratio in RATIOS]
         folder.write_summary(json.loads(folder.summary.read_text()) | summary_of(*entries))

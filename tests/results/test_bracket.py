@@ -80,7 +80,7 @@ def test_page_and_figure_are_made_of_the_folder_alone(bracket):
     assert (folder.figures / "certified.png").is_file()
     assert "5 of 5 images agree with the certificates" in page
     assert "on 8x8 pixels a radius r covers 0.0722 r" in page
-    assert "attacked: no more than" in page
+    assert "under attack (mean)" in page
     assert "No attack was compared" in page
 
 
@@ -146,5 +146,5 @@ def test_without_an_attack_there_is_none(tmp_path):
     results = certify(tmp_path / "run", data=LABELS[:2], protocol=protocol, certificate=wanted)
     assert "bracket" not in results.summary["certificates"]
     assert not any("attacked" in entry for entry in results.summary["certificates"]["entries"])
-    assert "attacked: no more than" not in (results.folder / "figures" / "certified.svg").read_text()
+    assert "under attack (mean)" not in (results.folder / "figures" / "certified.svg").read_text()
     assert isinstance(results.certificates, pd.DataFrame)

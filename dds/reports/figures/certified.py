@@ -29,7 +29,8 @@ def certified_curves(figure: Figure, curves: Sequence[RadiusCurve]) -> None:
     """Draw what is certified and what attacks have left over the L2 radius: a column a level, a row a score.
 
     Both begin with the clean mean at radius 0; the part to the first certificate is dotted, as nothing is
-    certified there. Shaded is where the expected score under the worst attack lies.
+    certified there. Shaded is where the expected score under the worst attack lies, but for the luck of the
+    draws under attack: of a few, their mean may lie above the clean one.
     """
     rows, levels = _rows(curves), _levels(curves)
     grid = figure.subplots(len(rows), len(levels), squeeze=False, sharey="row", sharex="col")
@@ -93,11 +94,11 @@ def _panel(axes: Axes, curve: RadiusCurve) -> None:
         x, above = _columns([clean, *attacked])
         below = np.interp(x, *_columns([clean, *certified]))
         axes.fill_between(
-            x, below, above, color=INK, alpha=0.12, linewidth=0, label="the worst attack lies here"
+            x, below, above, color=INK, alpha=0.12, linewidth=0, label="the worst attack: between"
         )
-        axes.plot(x, above, "-", marker="s", markersize=3.5, color=_ORANGE, label="attacked: no more than")
+        axes.plot(x, above, "-", marker="s", markersize=3.5, color=_ORANGE, label="under attack (mean)")
     axes.plot(
-        *_columns(certified), "-", marker="o", markersize=4, color=_GREEN, label="certified: no less than"
+        *_columns(certified), "-", marker="o", markersize=4, color=_GREEN, label="certified (lower bound)"
     )
     axes.plot(*clean, "D", color=INK, markersize=4, label="clean mean", zorder=3)
     axes.set_xticks([0, *(radius for radius, _ in certified if radius)])
