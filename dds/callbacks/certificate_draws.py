@@ -59,7 +59,7 @@ class CertificateDraws(AttackAndPurify):
         ]
         self.bracket = Bracket({one: radii(sigma) for one, sigma in self.sigmas.items()}, self.draws)
         self.attacks = self.bracket.attacks
-        self.plan = Plan.of([untouched, *drawn, *self.bracket.conditions])
+        self.plan = Plan.of([untouched, *drawn, *self.bracket.radii])
 
     def attack_of(self, craft: Craft) -> Attack:
         """Return the attack of a certified radius, which may be another at each level."""

@@ -29,7 +29,7 @@ class Bracket:
 
     Attributes:
         attacks: The attacks by name; where one has several radii, that of the first defence.
-        conditions: What is to be measured.
+        radii: The radius of each condition that is to be measured.
     """
 
     def __init__(self, radii: Mapping[Defence, Mapping[str, float]], draws: int) -> None:
@@ -41,9 +41,11 @@ class Bracket:
         self.attacks: dict[str, Attack] = {}
         for (name, _), attack in self._attacks.items():
             self.attacks.setdefault(name, attack)
-        self.conditions = [
-            Condition(name, "same", (defence,), defence, min(draws, DRAWS)) for name, defence in self._attacks
-        ]
+        self.radii = {
+            Condition(name, "same", (defence,), defence, min(draws, DRAWS)): radius
+            for defence, named in radii.items()
+            for name, radius in named.items()
+        }
 
     def attack_of(self, craft: Craft) -> Attack:
         """Return the attack of the radius that is certified of the defence it is made through."""

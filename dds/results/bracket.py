@@ -8,10 +8,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
-from dds.certificates import Certificate, betting, clopper_pearson, linf_radius
+from dds.callbacks import CertificateDraws
+from dds.certificates import betting, clopper_pearson, linf_radius
 from dds.certificates.bounds import Floats, check_scores
 from dds.errors import InputError
-from dds.protocol.bracket import DRAWS
+from dds.protocol import Bracket
 from dds.results.layout import Entry
 from dds.runs.job import Job
 from dds.runs.run_folder import RunFolder
@@ -28,9 +29,7 @@ STATEMENT = (
 _SHOWN = 3  # contradictions that a message names
 
 
-def bracketed(
-    job: Job, folder: RunFolder, certificate: Certificate, certificates: Mapping[str, Any]
-) -> dict[str, Any]:
+def bracketed(job: Job, folder: RunFolder, certificates: Mapping[str, Any]) -> dict[str, Any]:
     """Set beside each certificate the L-infinity radius it covers and, of scores, what attacks have left.
 
     A certificate says that the *expected* score under any attack within the radius is at least so much; what
@@ -44,7 +43,6 @@ def bracketed(
     Args:
         job: The run's.
         folder: Of the run, merged and certified.
-        certificate: What was certified.
         certificates: What `certify_run` says.
 
     Returns:
@@ -57,14 +55,20 @@ def bracketed(
         {**entry, "linf": linf_radius(entry["radius"], height, width)} for entry in certificates["entries"]
     ]
     found = {**certificates, "pixels": [height, width], "entries": entries}
-    attacked = {place: key for place, entry in enumerate(entries) if (key := _key(entry, certificate))}
+    assert isinstance(job.protocol, CertificateDraws)
+    bracket = job.protocol.bracket
+    attacked = {place: key for place, entry in enumerate(entries) if (key := _key(entry, bracket))}
     if attacked:
         comparisons = sum(entries[place]["images"] + 1 for place in attacked)
-        check = _Check(job, folder, certificate.alpha / comparisons)
+        check = _Check(job, folder, certificates["alpha"] / comparisons)
         for place, key in attacked.items():
             entries[place] |= check(entries[place], key)
-        how = {"alpha": check.alpha, "comparisons": comparisons, "draws": min(certificate.draws, DRAWS)}
-        found["bracket"] = {**how, "statement": STATEMENT}
+        found["bracket"] = {
+            "alpha": check.alpha,
+            "comparisons": comparisons,
+            "draws": next(iter(bracket.radii)).draws,
+            "statement": STATEMENT,
+        }
     return found
 
 
@@ -158,13 +162,16 @@ class _Check:
         return scores[:, np.isin(measured.numpy(), index)]
 
 
-def _key(entry: Entry, certificate: Certificate) -> str | None:
+def _key(entry: Entry, bracket: Bracket) -> str | None:
     """Return the condition under which images were attacked at the radius of an entry, if they were."""
-    radii = certificate.attacks(entry["sigma"])
-    if entry["kind"] != "score" or not entry["radius"] or not radii:
+    if entry["kind"] != "score":
         return None
-    name = min(radii, key=lambda name: abs(radii[name] - entry["radius"]))
-    return f"{name}/same/{entry['defence']}"
+    keys = [
+        condition.key
+        for condition, radius in bracket.radii.items()
+        if str(condition.defence) == entry["defence"] and np.isclose(radius, entry["radius"])
+    ]
+    return keys[0] if keys else None
 
 
 def _contradicted(entry: Entry) -> Iterator[str]:

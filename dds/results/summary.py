@@ -84,8 +84,7 @@ def write_summary(job: Job, folder: RunFolder, certificate: Certificate | None =
     entries = summarise(type(job.task), conditions, samples, votes, job.protocol.seed)
     summary = {**job.head(), "seconds": folder.seconds(), "conditions": entries}
     if certificate is not None:
-        certified = certify_run(job, folder, certificate)
-        summary["certificates"] = bracketed(job, folder, certificate, certified)
+        summary["certificates"] = bracketed(job, folder, certify_run(job, folder, certificate))
     folder.write_summary(summary)
     return summary
 
