@@ -151,7 +151,7 @@ def certificate_draws(
     Raises:
         InputError: If nothing can be certified, whatever is drawn.
     """
-    drawn = CertificateDraws(protocol, certificate.draws, certificate.attacks)
+    drawn = CertificateDraws(protocol, certificate.draws, certificate.attacked)
     certificate.check_reach(drawn.sigmas, certificate.kinds_of(type(task).__name__, task.zero_or_one))
     return drawn
 

@@ -22,7 +22,7 @@ class CertificateDraws(AttackAndPurify):
     Args:
         protocol: Whose defences are certified; its attacks and controls are left out.
         draws: Noise draws of each image.
-        radii: For a sigma, the name and the radius of each attack that is to bracket the certificates.
+        radii: For a sigma, the certified radii that are to be attacked, by their names.
 
     Attributes:
         sigmas: The standard deviation of the noise of each defence that can be certified.

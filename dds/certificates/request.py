@@ -6,7 +6,6 @@ from dds.certificates.score import check_ratios
 from dds.certificates.vote import draws_needed, largest_radius
 from dds.errors import InputError
 from dds.numbers import plain, real, whole
-from dds.protocol.bracket import BRACKET
 
 Kind = Literal["score", "vote"]
 
@@ -58,16 +57,13 @@ class Certificate:
         """Return the radii in sigma of a noise level, `[R]`."""
         return check_ratios(RATIOS if self.radii is None else [radius / sigma for radius in self.radii])
 
-    def attacks(self, sigma: float) -> dict[str, float]:
-        """Return the radius of each attack at a noise level, by the attack's name; none where none is wanted.
-
-        Radii that are parts of sigma have one name at all levels. A radius of 0 leaves nothing to attack.
-        """
+    def attacked(self, sigma: float) -> dict[str, float]:
+        """Return the radii that are attacked at a noise level, by name; parts of sigma share one at all levels."""
         if not self.attack:
             return {}
         if self.radii is None:
-            return {f"{BRACKET}{ratio:g}sigma": ratio * sigma for ratio in RATIOS}
-        return {f"{BRACKET}r{radius:.10g}": radius for radius in self.radii if radius}
+            return {f"{ratio:g}sigma": ratio * sigma for ratio in RATIOS}
+        return {f"r{radius:.10g}": radius for radius in self.radii}
 
     def kinds_of(self, task: str, zero_or_one: Sequence[str]) -> list[Kind]:
         """Return the kinds that are certified of a task.

@@ -24,7 +24,8 @@ class Bracket:
     through, and all of it from others than the certificate's.
 
     Args:
-        radii: For each defence, the radius of each attack by its name.
+        radii: For each defence, what is certified: L2 radii by their names, such as `0.25sigma`; one of 0
+            leaves nothing to attack.
         draws: Noise draws of the certificates; attacked images get as many, up to `DRAWS`.
 
     Attributes:
@@ -33,24 +34,20 @@ class Bracket:
     """
 
     def __init__(self, radii: Mapping[Defence, Mapping[str, float]], draws: int) -> None:
-        self._attacks = {
-            (name, defence): _attack(radius)
+        self.radii = {
+            Condition(f"{BRACKET}{name}", "same", (defence,), defence, min(draws, DRAWS)): radius
             for defence, named in radii.items()
             for name, radius in named.items()
+            if radius
         }
+        self._attacks = {(one.attack, one.through): _attack(radius) for one, radius in self.radii.items()}
         self.attacks: dict[str, Attack] = {}
         for (name, _), attack in self._attacks.items():
             self.attacks.setdefault(name, attack)
-        self.radii = {
-            Condition(name, "same", (defence,), defence, min(draws, DRAWS)): radius
-            for defence, named in radii.items()
-            for name, radius in named.items()
-        }
 
     def attack_of(self, craft: Craft) -> Attack:
         """Return the attack of the radius that is certified of the defence it is made through."""
-        (defence,) = craft.through
-        return self._attacks[craft.attack, defence]
+        return self._attacks[craft.attack, craft.through]
 
 
 def _attack(radius: float) -> PGD:
