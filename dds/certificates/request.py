@@ -58,7 +58,7 @@ class Certificate:
         return check_ratios(RATIOS if self.radii is None else [radius / sigma for radius in self.radii])
 
     def attacked(self, sigma: float) -> dict[str, float]:
-        """Return the radii that are attacked at a noise level, by name; parts of sigma share one at all levels."""
+        """Return by name the radii that are attacked at a noise level; parts of sigma share a name."""
         if not self.attack:
             return {}
         if self.radii is None:
