@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.workload import networks_of
 from dds.callbacks import AttackAndPurify
-from dds.noise import Streams
+from dds.noise import Streams, generator_of
 from dds.protocol import Defence
 from dds.purifiers import DiffusionDenoiser
 from dds.tasks import BaseTask
@@ -128,7 +128,7 @@ def draws_together(
 def drawn_on_device(self: Streams, sample: Callable[..., Tensor], like: Tensor) -> Tensor:
     """Draw other numbers where the images are; in the place of `Streams._draw`."""
     device = like.device
-    seeds = [self._generator(index).initial_seed() for index in self.index]
+    seeds = [generator_of(self.key(place)).initial_seed() for place in range(len(like))]
     rows = [
         sample(like.shape[1:], device=device, generator=torch.Generator(device).manual_seed(seed))
         for seed in seeds

@@ -1,6 +1,6 @@
 """What a batch holds; every room reads these keys and no others."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypedDict
@@ -63,6 +63,8 @@ class View:
         defence: Key of the defence, e.g. `t50`; `t0` for none.
         first_draw: Number of the first of the draws.
         marks: Name to `[B]`, what else is to be recorded of each image.
+        votes: From the decisions on all draws, `[K, B, ...]`, to what is to be recorded of them, by name,
+            besides their combination.
     """
 
     conditions: tuple[str, ...]
@@ -71,6 +73,7 @@ class View:
     defence: str = "t0"
     first_draw: int = 0
     marks: dict[str, Tensor] = field(default_factory=dict)
+    votes: Callable[[Tensor], dict[str, Tensor]] | None = None
 
 
 @dataclass

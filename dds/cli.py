@@ -14,13 +14,13 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import Trainer
 from rich.console import Console
 
-from dds.callbacks import AttackAndPurify, NetworkProgress
+from dds.callbacks import AttackAndPurify, CertificateDraws, NetworkProgress
 from dds.certificates import Certificate
 from dds.command_line import Parser, make_parser, plainly, stem
 from dds.command_line.nearest import did_you_mean
 from dds.data import BaseDataModule
 from dds.errors import InputError
-from dds.evaluation import certificate_draws, make_console, make_trainer
+from dds.evaluation import make_console, make_trainer
 from dds.loggers import Live, Loggers
 from dds.protocol import Plan
 from dds.reports import summary_tables, write_report
@@ -102,20 +102,37 @@ def _command(name: str) -> Callable[[list[str]], None]:
 
 
 def _certify(arguments: list[str]) -> None:
-    """Certify the purifier of any evaluation's YAML at its noise levels."""
+    """Certify the purifier of any evaluation's YAML, or of a run that there is, at its noise levels."""
+    if arguments and not arguments[0].startswith("-"):
+        arguments = _of_run(RunFolder(Path(arguments[0]))) + arguments[1:]
     with stoppable():
         parser = _evaluation_parser(
             "certify",
-            "Prove what the purifier guarantees within a radius, from noise draws on clean images. Example: "
-            "evaluate.py certify --config seg_scenes.yaml",
+            "Prove what the purifier guarantees within a radius, from noise draws on clean images. Examples: "
+            "evaluate.py certify --config seg_scenes.yaml; evaluate.py certify runs/seg_scenes/study, which "
+            "certifies what that run evaluated, and goes on where it was interrupted.",
         )
         parser.add_class_arguments(Certificate, "certificate")
         config = parser.parse_args(arguments)
         config.experiment = config.experiment or f"{stem(config)}_certified"
         config.protocol.attacks = config.protocol.controls = None
         built = _build(parser, config)
-        built.protocol = certificate_draws(built.task, built.protocol, built.certificate)
+        built.protocol = CertificateDraws(built.protocol, built.certificate, built.task)
+        built.data = built.data.at_most(built.certificate.images)
         _plan_or_run(parser, config, built)
+
+
+def _of_run(folder: RunFolder) -> list[str]:
+    """Return options that certify what a run evaluated, in a run of the same name beside it.
+
+    The noise that the run drew is not used again: an attack may have known it (`fixed_noise`).
+    """
+    config, path = folder.read_config(), folder.path.resolve()
+    if "trainer" not in config:
+        raise InputError(f"{folder.path} was made from Python; certify it there, by dds.certify.")
+    experiment = path.parent.name if "certificate" in config else f"{path.parent.name}_certified"
+    where = [f"--runs={path.parent.parent}", f"--experiment={experiment}", f"--name={path.name}"]
+    return [f"--config={folder.config}", *where, "--resume"]
 
 
 def _report(arguments: list[str]) -> None:

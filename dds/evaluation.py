@@ -116,8 +116,8 @@ def certify(
         task: As for `evaluate`, like all that follows but `certificate`.
         data: The images.
         protocol: Its purifier and defences are certified; attacks and controls count for nothing.
-        certificate: Radii, alpha, draws, kinds, and whether to attack; default: those of
-            `dds.certificates.Certificate()`.
+        certificate: Radii, alpha, kinds, how many images and draws, and whether to attack; default: those of
+            `dds.certificates.Certificate()`, which take few images.
         folder: The run's folder.
         resume: Go on with what the folder holds.
         quiet: Show no plan and no progress.
@@ -136,24 +136,12 @@ def certify(
     try:
         _check_call(task)
         asked = certificate or Certificate()
-        drawn = certificate_draws(task, protocol, asked)
-        return _evaluate(task, data, drawn, folder, resume, quiet, logger, project, trainer, asked)
+        drawn = CertificateDraws(protocol, asked, task)
+        fewer = _module(task, data).at_most(asked.images)
+        return _evaluate(task, fewer, drawn, folder, resume, quiet, logger, project, trainer, asked)
     except InputError as error:
         error.args = (_as_python(str(error)),)
         raise
-
-
-def certificate_draws(
-    task: BaseTask, protocol: AttackAndPurify, certificate: Certificate
-) -> CertificateDraws:
-    """Return the protocol that draws what a certificate needs.
-
-    Raises:
-        InputError: If nothing can be certified, whatever is drawn.
-    """
-    drawn = CertificateDraws(protocol, certificate.draws, certificate.attacked)
-    certificate.check_reach(drawn.sigmas, certificate.kinds_of(type(task).__name__, task.zero_or_one))
-    return drawn
 
 
 def _check_call(task: Any) -> None:
@@ -180,7 +168,7 @@ def _evaluate(
     trainer: Mapping[str, Any],
     certificate: Certificate | None = None,
 ) -> Results:
-    module = data if isinstance(data, BaseDataModule) else _given(data, task.target)
+    module = _module(task, data)
     path = Path(folder or Path("runs", type(task).__name__, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
     console = make_console(quiet)
     job = Job(task, module, protocol, console=console)
@@ -211,6 +199,10 @@ def _as_python(message: str) -> str:
     for option, argument in _ARGUMENTS.items():
         message = re.sub(option, argument, message)
     return message
+
+
+def _module(task: BaseTask, data: BaseDataModule | Given | tuple[Given, Given]) -> BaseDataModule:
+    return data if isinstance(data, BaseDataModule) else _given(data, task.target)
 
 
 def _given(data: Any, target: str) -> BaseDataModule:

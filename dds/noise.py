@@ -49,11 +49,31 @@ class Streams:
             raise ValueError(f"{len(self.index)} random streams for a batch of {len(like)} images")
         # on the CPU and in float32: the same numbers, whatever device and precision take them
         drawn = torch.empty(like.shape, dtype=torch.float32, pin_memory=like.is_cuda)
-        for row, index in zip(drawn, self.index, strict=True):
-            sample(row.shape, generator=self._generator(index), out=row)
+        for place, row in enumerate(drawn):
+            sample(row.shape, generator=generator_of(self.key(place)), out=row)
         return drawn.to(like, non_blocking=like.is_cuda)  # a GPU goes on with its work meanwhile
 
-    def _generator(self, index: int) -> torch.Generator:
-        key = repr((self.seed, index, *self.path)).encode()
-        digest = hashlib.blake2b(key, digest_size=8).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest, "little", signed=True))
+    def key(self, place: int) -> tuple[str | int, ...]:
+        """Return what the numbers of the batch's image at a place depend on."""
+        return (self.seed, self.index[place], *self.path)
+
+
+@dataclass(frozen=True)
+class OwnStreams(Streams):
+    """Streams of which each image has its own purpose, such as another draw than its neighbour.
+
+    Attributes:
+        own: One purpose for each image of the batch, before what `path` grows to.
+    """
+
+    own: tuple[tuple[str | int, ...], ...] = ()
+
+    def key(self, place: int) -> tuple[str | int, ...]:
+        """Return what the numbers of the batch's image at a place depend on."""
+        return (self.seed, self.index[place], *self.own[place], *self.path)
+
+
+def generator_of(key: tuple[str | int, ...]) -> torch.Generator:
+    """Return a generator of numbers that depend on a key alone."""
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little", signed=True))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
+from scipy.special import betaln
 from scipy.stats import beta, norm
 from test_cli import ROOT, in_folder  # noqa: F401
 from torch import nn
@@ -42,12 +43,20 @@ def classification():
 
 
 def certify(folder, task=None, data=LABELS, protocol=None, **options):
-    options = {"certificate": Certificate(draws=30), "accelerator": "cpu", "quiet": True, **options}
+    options = {"certificate": Certificate(draws=30, most=60), "accelerator": "cpu", "quiet": True, **options}
     return dds.certify(task or classification(), data, protocol or make_protocol(), folder=folder, **options)
 
 
+def holds(yes, draws, needed, alpha):
+    """The test of Voracek 2024, written anew: one answer, after any number of draws."""
+    mixture = betaln(yes + 0.5, draws - yes + 0.5) - betaln(0.5, 0.5)
+    evidence = mixture - yes * np.log(needed) - (draws - yes) * np.log(1 - needed)
+    return yes > needed * draws and evidence >= -np.log(alpha)
+
+
 def test_everything_is_recomputed_from_the_draws_without_the_package(tmp_path):
-    results = certify(tmp_path / "run", certificate=Certificate(radii=[0.02, 0.1], alpha=0.01, draws=30))
+    wanted = Certificate(radii=[0.02, 0.1], alpha=0.01, draws=30, most=60)
+    results = certify(tmp_path / "run", certificate=wanted)
     samples = pd.read_parquet(tmp_path / "run" / "samples.parquet")
     table = pd.read_parquet(tmp_path / "run" / "certificates.parquet")
     sigmas = {"t50": 0.0880, "t145": 0.2516}
@@ -62,7 +71,14 @@ def test_everything_is_recomputed_from_the_draws_without_the_package(tmp_path):
         if row.kind == "score":
             assert row.value == pytest.approx(norm.cdf(norm.ppf(bound) - row.radius / row.sigma), abs=1e-6)
         else:
-            assert row.value == (bound >= norm.cdf(row.radius / row.sigma))
+            (yes,) = row.counts
+            needed = norm.cdf(row.radius / row.sigma)
+            assert row.value == holds(yes, row.draws, needed, 0.01)
+            first = drawn.sort_values("draw").correct.to_numpy()[: row.draws]
+            assert first.sum() <= yes <= first.sum() + row.draws - len(first)
+            decided = [*map(lambda n: first[:n].sum(), range(1, len(first) + 1))]
+            assert not any(holds(one, n, needed, 0.01) for n, one in enumerate(decided[: row.draws - 1], 1))
+            assert row.decided or row.draws == 60
     for entry in results.summary["certificates"]["entries"]:
         same = table[(table.defence == entry["defence"]) & (table.kind == entry["kind"])]
         same = same[same.radius == entry["radius"]]
@@ -81,7 +97,7 @@ def test_batches_and_interruptions_change_nothing(tmp_path, monkeypatch):
     batches = [dds.data.GivenData(LABELS, "label"), dds.data.GivenData(LABELS, "label")]
     batches[0].batch_size, batches[1].batch_size = 2, 2
     other = certify(tmp_path / "batches", data=batches[0])
-    columns = ["mean", "value"]
+    columns = ["mean", "value", "draws"]
     np.testing.assert_allclose(other.certificates[columns], whole.certificates[columns])
     begun, write = [], dds.evaluation.ResultsWriter.on_test_batch_end
 
@@ -101,11 +117,47 @@ def test_batches_and_interruptions_change_nothing(tmp_path, monkeypatch):
     assert resumed.summary["certificates"] == other.summary["certificates"]
 
 
+def test_a_run_is_not_continued_with_other_draws_or_levels_of_another_schedule(tmp_path):
+    few = Certificate(draws=3, kinds=["score"])
+    certify(tmp_path / "run", certificate=few)
+    more = Certificate(draws=4, kinds=["score"])
+    with pytest.raises(dds.InputError, match=r"(?s)another configuration:.*\n\+  draws: 4"):
+        certify(tmp_path / "run", certificate=more, resume=True)
+    torch.manual_seed(1)
+    steeper = dds.purifiers.DiffusionDenoiser(TinyNoiseNetwork(), scheduler={"beta_end": 0.03})
+    protocol = dds.AttackAndPurify(steeper, [50, 145])
+    with pytest.raises(dds.InputError, match=r"(?s)another configuration:.*\+# levels: t50 sigma 0\.10"):
+        certify(tmp_path / "run", protocol=protocol, certificate=few, resume=True)
+
+
+def test_what_is_certified_of_pixels_follows_from_its_counts(tmp_path):
+    torch.manual_seed(0)
+    task = dds.tasks.SemanticSegmentation(TinySegmenter())
+    wanted = Certificate(draws=40, radii=[0.01, 0.05], kinds=["vote"], images=3)
+    results = certify(tmp_path / "run", task, MASKS, certificate=wanted)
+    table = results.certificates
+    of_pixels, of_classes = (table[table.score == name] for name in ("pixel_accuracy", "iou"))
+    assert len(of_pixels) == len(of_classes) == 3 * 2 * 2  # images, levels, radii
+    for (_, row), (_, same) in zip(of_pixels.iterrows(), of_classes.iterrows(), strict=True):
+        right, kept, pixels = row.counts
+        hit, predicted, labelled = same.counts[:-1].reshape(3, 5)
+        assert (right, kept, pixels) == (hit.sum(), predicted.sum(), labelled.sum())
+        assert row.value == pytest.approx(right / pixels)
+        assert (row["index"], row.draws, same.counts[-1]) == (same["index"], 40, pixels - kept)
+        certain = hit / np.maximum(predicted + labelled - hit, 1)
+        assert 0 <= same.value <= certain[labelled > 0].mean() + 1e-9
+    for entry in results.summary["certificates"]["entries"]:
+        rows = table[(table.score == entry["score"]) & (table.defence == entry["defence"])]
+        rows = rows[rows.radius == entry["radius"]]
+        assert entry["value"] == pytest.approx(rows.value.mean())
+    assert results.summary["certificates"]["choosing"] == 10
+
+
 def test_no_attack_and_no_measurement_has_seen_the_noise(tmp_path, monkeypatch):
     seen, child = {}, Streams._draw
 
     def remember(self, sample, like):
-        seen.setdefault(now, set()).update((self.seed, index, self.path) for index in self.index)
+        seen.setdefault(now, set()).update(map(self.key, range(len(self.index))))
         return child(self, sample, like)
 
     monkeypatch.setattr(Streams, "_draw", remember)
@@ -115,8 +167,8 @@ def test_no_attack_and_no_measurement_has_seen_the_noise(tmp_path, monkeypatch):
     dds.evaluate(classification(), LABELS, attacked, tmp_path / "run", accelerator="cpu", quiet=True)
     now = "certificate"
     certify(tmp_path / "certified", protocol=attacked)
-    drawn = {one for one in seen["certificate"] if one[2][0] == "certificate"}
-    assert len(drawn) == 30 * IMAGES  # the same at each level
+    drawn = {one for one in seen["certificate"] if one[2] == "certificate"}
+    assert 30 * IMAGES < len(drawn) <= 60 * IMAGES  # the same at each level, some until they are decided
     assert not drawn & seen["evaluation"]
 
 
@@ -148,9 +200,14 @@ def test_graded_scores_of_other_tasks(tmp_path):
     for name, (task, data, scores) in tasks.items():
         results = certify(tmp_path / name, task, data)
         entries = results.summary["certificates"]["entries"]
-        assert {entry["score"] for entry in entries} == scores
-        assert {entry["kind"] for entry in entries} == {"score"}
-        assert all(0 <= entry["value"] <= entry["mean"] <= 1 for entry in entries)
+        scored = [entry for entry in entries if entry["kind"] == "score"]
+        voted = [entry for entry in entries if entry["kind"] == "vote"]
+        assert {entry["score"] for entry in scored} == scores
+        assert {entry["score"] for entry in voted} == set(task.votes)
+        assert all(0 <= entry["value"] <= entry["mean"] <= 1 for entry in scored)
+        for entry in voted:
+            worse = 1 if entry["lower_is_better"] else -1
+            assert worse * (entry["value"] - entry["mean"]) >= 0
         assert [entry["radius"] / entry["sigma"] for entry in entries[:3]] == pytest.approx([0.25, 0.5, 1])
         assert results.certificates.certified_radius.isna().all()
 
@@ -186,8 +243,9 @@ def test_a_network_whose_answer_hangs_on_the_batch_is_refused(tmp_path):
     ("options", "message"),
     [
         ({"radii": [-0.1]}, r"radii=\[-0.1\]; expected L2 radii of at least 0"),
-        ({"radii": [9.0]}, "30 draws prove no radius of 9 .* draws of at least"),
-        ({"draws": 5}, "votes of 5 draws prove no radius of 0.0629 .* draws of at least 14"),
+        ({"radii": [0.5]}, "60 draws prove no radius of 0.5 .* most of at least 444, smaller radii, or"),
+        ({"radii": [9.0]}, "60 draws prove no radius of 9 .* expected smaller radii, or"),
+        ({"most": 5}, "votes of 5 draws prove no radius of 0.0629 .* most of at least 18"),
         ({"draws": 0}, "draws=0; expected a whole number of at least 1"),
         ({"alpha": 1.5}, "alpha=1.5; expected a probability"),
         ({"kinds": ["votes"]}, r"kinds=\['votes'\]; expected score, vote or both"),
@@ -195,20 +253,27 @@ def test_a_network_whose_answer_hangs_on_the_batch_is_refused(tmp_path):
 )
 def test_what_cannot_be_certified_is_refused_before_any_work(tmp_path, options, message):
     with pytest.raises(dds.InputError, match=message):
-        certify(tmp_path / "run", certificate=Certificate(**{"draws": 30, **options}))
+        certify(tmp_path / "run", certificate=Certificate(**{"draws": 30, "most": 60, **options}))
     assert not (tmp_path / "run").exists()
 
 
-def test_votes_are_refused_where_there_is_no_yes_or_no(tmp_path):
-    with pytest.raises(
-        dds.InputError, match="kinds holds vote, but no score of SemanticSegmentation is yes or"
-    ):
-        certify(
-            tmp_path / "run",
-            dds.tasks.SemanticSegmentation(TinySegmenter()),
-            MASKS,
-            certificate=Certificate(kinds=["vote"]),
-        )
+class WithoutVotes(dds.tasks.Classification):
+    votes = {}
+
+
+def test_votes_are_refused_where_the_task_names_none(tmp_path):
+    task, votes = WithoutVotes(TinyClassifier()), Certificate(kinds=["vote"])
+    with pytest.raises(dds.InputError, match="holds vote, but WithoutVotes names nothing that draws vote on"):
+        certify(tmp_path / "run", task, certificate=votes)
+    entries = certify(tmp_path / "run", task).summary["certificates"]["entries"]
+    assert {entry["kind"] for entry in entries} == {"score"}
+
+
+def test_draws_that_cannot_prove_anything_of_all_pixels_are_refused(tmp_path):
+    """30 draws, all agreeing, are enough for one pixel at .25 sigma, not for 64 together."""
+    task = dds.tasks.SemanticSegmentation(TinySegmenter())
+    with pytest.raises(dds.InputError, match="votes of 20 draws prove no radius .* of at least 22, smaller"):
+        certify(tmp_path / "run", task, MASKS, certificate=Certificate(draws=20))
 
 
 def test_a_score_outside_0_and_1_is_refused(tmp_path, monkeypatch):
@@ -216,8 +281,8 @@ def test_a_score_outside_0_and_1_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(
         dds.tasks.Classification, "unit_scores", lambda *of: {"twice": 2 * scores(*of)["correct"] + 1}
     )
-    with pytest.raises(dds.InputError, match=r"scores span \[1, .*\]; expected \[0, 1\]"):
-        certify(tmp_path / "run")
+    with pytest.raises(dds.InputError, match=r"scores span .*3\]; expected"):
+        certify(tmp_path / "run", certificate=Certificate(draws=3, kinds=["score"]))
 
 
 def test_no_certificates_of_a_mere_evaluation(tmp_path):
@@ -230,7 +295,12 @@ def test_no_certificates_of_a_mere_evaluation(tmp_path):
 
 def test_from_the_command_line(in_folder, capsys):  # noqa: F811
     options = ["certify", "--config=cls_scenes.yaml", "--data.limit=2", "--protocol.noise_levels=[50]"]
-    options += ["--certificate.draws=15", "--certificate.radii=[0.02]", "--trainer.accelerator=cpu"]
+    options += [
+        "--certificate.draws=15",
+        "--certificate.most=30",
+        "--certificate.radii=[0.02]",
+        "--trainer.accelerator=cpu",
+    ]
     evaluate([*options, "--plan", "--show=json"])
     plan = json.loads(capsys.readouterr().out)
     assert plan["conditions"] == ["clean/-/t0", "clean/-/t50"]
@@ -248,10 +318,28 @@ def test_from_the_command_line(in_folder, capsys):  # noqa: F811
         "vote",
     }
     evaluate(["report", str(folder)])
+    evaluate(["certify", str(folder), "--show=path"])
+    assert capsys.readouterr().out.strip().endswith(str(folder))
     assert len(dds.Results.read(folder).certificates) == 4
 
 
-def test_two_processes_certify_the_same(in_folder):  # noqa: F811
+def test_a_run_that_there_is_is_certified_beside_it(in_folder, capsys):  # noqa: F811
+    options = ["--config=cls_scenes.yaml", "--data.limit=2", "--protocol.noise_levels=[50]"]
+    options += ["--protocol.attacks=null", "--protocol.draws=2", "--trainer.accelerator=cpu"]
+    evaluate([*options, f"--runs={in_folder}", "--name=one", "--logger=false"])
+    certified = ["certify", str(in_folder / "cls_scenes" / "one"), "--certificate.radii=[0.02]"]
+    certified += ["--certificate.draws=3", "--certificate.most=20", "--show=path"]
+    capsys.readouterr()
+    evaluate(certified)
+    folder = in_folder / "cls_scenes_certified" / "one"
+    assert capsys.readouterr().out.strip() == str(folder)
+    assert set(dds.Results.read(folder).certificates.defence) == {"t50"}
+    with pytest.raises(SystemExit):
+        evaluate(["certify", str(in_folder)])
+    assert "is not the configuration of a run" in capsys.readouterr().err
+
+
+def test_two_processes_and_two_shares_certify_the_same(in_folder):  # noqa: F811
     options = [
         "certify",
         "--config=cls_scenes.yaml",
@@ -259,9 +347,19 @@ def test_two_processes_certify_the_same(in_folder):  # noqa: F811
         "--data.batch_size=2",
         "--logger=false",
     ]
-    options += ["--protocol.noise_levels=[50]", "--certificate.draws=14", f"--runs={in_folder}"]
+    options += [
+        "--protocol.noise_levels=[50]",
+        "--certificate.draws=14",
+        "--certificate.most=28",
+        f"--runs={in_folder}",
+    ]
     evaluate([*options, "--trainer.accelerator=cpu", "--name=one"])
     two = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp", "--name=two"]
     subprocess.run([sys.executable, str(ROOT / "evaluate.py"), *options, *two], check=True)
+    for share in ("1/2", "2/2"):
+        evaluate([*options, "--trainer.accelerator=cpu", "--name=three", f"--share={share}"])
     runs = in_folder / "cls_scenes_certified"
-    pd.testing.assert_frame_equal(*(dds.Results.read(runs / name).certificates for name in ("one", "two")))
+    one, *others = (dds.Results.read(runs / name).certificates for name in ("one", "two", "three"))
+    assert one.draws.nunique() > 1
+    for other in others:
+        pd.testing.assert_frame_equal(one, other)

@@ -1,5 +1,7 @@
 """From noise draws to guarantees: numbers in, numbers out."""
 
+from dds.certificates.asked import Asked, Way
+from dds.certificates.ballot import Ballot
 from dds.certificates.bounds import (
     betting,
     clopper_pearson,
@@ -15,12 +17,22 @@ from dds.certificates.score import (
     mean_form,
     shifted,
 )
-from dds.certificates.sequential import anytime_lower_bound, anytime_radius, evidence, verdict
+from dds.certificates.sequential import (
+    anytime_lower_bound,
+    anytime_radius,
+    draws_until_certain,
+    evidence,
+    verdict,
+    verdict_together,
+)
 from dds.certificates.vote import draws_needed, holding, holm, largest_radius, linf_radius, radius
 from dds.certificates.worst_case import least_accuracy, least_box_iou, least_iou, worst_depth
 
 __all__ = [
+    "Asked",
+    "Ballot",
     "Certificate",
+    "Way",
     "anytime_lower_bound",
     "anytime_radius",
     "betting",
@@ -29,6 +41,7 @@ __all__ = [
     "clopper_pearson",
     "distribution_form",
     "draws_needed",
+    "draws_until_certain",
     "dvoretzky_kiefer_wolfowitz",
     "empirical_bernstein",
     "evidence",
@@ -46,5 +59,6 @@ __all__ = [
     "radius",
     "shifted",
     "verdict",
+    "verdict_together",
     "worst_depth",
 ]

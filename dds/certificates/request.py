@@ -1,9 +1,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
+
+from dds.certificates.asked import Asked, Way
 from dds.certificates.bounds import Floats, check_alpha
 from dds.certificates.score import check_ratios
-from dds.certificates.vote import draws_needed, largest_radius
+from dds.certificates.sequential import draws_until_certain
+from dds.certificates.vote import draws_needed
 from dds.errors import InputError
 from dds.numbers import plain, real, whole
 
@@ -20,9 +24,12 @@ class Certificate:
         radii: L2 radii in units of an image in [0, 1]; default: .25, .5 and 1 sigma of each noise level.
         alpha: Probability that a statement is false, at most.
         draws: Noise draws of each image at each level.
-        kinds: `score`, the expected score of the defence as it is deployed, of every task; `vote`, that the
-            answer which most draws give is right, of tasks that answer yes or no. Default: all that the task
-            has.
+        kinds: `score`, the expected score of the defence as it is deployed; `vote`, what holds of the answer
+            that most draws give. Default: all that the task has.
+        choosing: Further draws that choose an answer for the others to confirm, where votes need that: the
+            class of each pixel.
+        most: Draws of an image at most where votes say yes or no; each takes as many as it needs.
+        images: Of the data's images, how many are certified at most.
         attack: Whether the clean images are attacked at each radius, through the purifier, to see that the
             score under attack stays above what is certified.
 
@@ -34,16 +41,20 @@ class Certificate:
         self,
         radii: Sequence[float | str] | None = None,
         alpha: float = 0.001,
-        draws: int = 50,
+        draws: int = 100,
         kinds: Sequence[Kind] | None = None,
+        choosing: int = 10,
+        most: int = 500,
+        images: int = 8,
         attack: bool = False,
     ) -> None:
         given = plain(radii)
         self.radii = None if given is None else sorted({real("certificate.radii", one) for one in given})
-        self.alpha, self.draws = (
-            check_alpha(real("certificate.alpha", alpha)),
-            whole("certificate.draws", draws),
-        )
+        self.alpha = check_alpha(real("certificate.alpha", alpha))
+        self.draws = whole("certificate.draws", draws)
+        self.choosing = whole("certificate.choosing", choosing)
+        self.most = whole("certificate.most", most)
+        self.images = whole("certificate.images", images)
         self.kinds = None if kinds is None else list(kinds)
         self.attack = attack
         if self.radii is not None and not (self.radii and self.radii[0] >= 0):
@@ -65,38 +76,59 @@ class Certificate:
             return {f"{ratio:g}sigma": ratio * sigma for ratio in RATIOS}
         return {f"r{radius:.10g}": radius for radius in self.radii}
 
-    def kinds_of(self, task: str, zero_or_one: Sequence[str]) -> list[Kind]:
+    def asked(self, sigma: float, chooses: bool) -> Asked:
+        """Return what is asked of the votes at a noise level.
+
+        Args:
+            sigma: Of the level.
+            chooses: Whether some draws choose.
+        """
+        ratios = tuple(self.ratios(sigma).tolist())
+        return Asked(ratios, self.alpha, self.choosing if chooses else 0, self.most)
+
+    def kinds_of(self, task: str, votes: Mapping[str, Way]) -> list[Kind]:
         """Return the kinds that are certified of a task.
 
         Args:
             task: Its name.
-            zero_or_one: Its scores that are yes or no.
+            votes: What votes are certified of.
 
         Raises:
-            InputError: If votes are asked of a task that does not answer so.
+            InputError: If votes are asked of a task that has none.
         """
-        if self.kinds is not None and "vote" in self.kinds and not zero_or_one:
+        if self.kinds is not None and "vote" in self.kinds and not votes:
             raise InputError(
-                f"certificate.kinds holds vote, but no score of {task} is yes or no; expected score alone."
+                f"certificate.kinds holds vote, but {task} names nothing that draws vote on; expected score "
+                "alone."
             )
-        possible: list[Kind] = ["score", "vote"] if zero_or_one else ["score"]
+        possible: list[Kind] = ["score", "vote"] if votes else ["score"]
         return [kind for kind in possible if self.kinds is None or kind in self.kinds]
 
-    def check_reach(self, sigmas: Mapping[Any, float], kinds: Sequence[Kind]) -> None:
+    def check_reach(
+        self, sigmas: Mapping[Any, float], kinds: Sequence[Kind], votes: Mapping[str, Way], answers: int = 1
+    ) -> None:
         """Refuse radii that votes cannot prove at any noise level, whatever is drawn.
 
         Args:
             sigmas: Of each noise level.
             kinds: What is certified.
+            votes: What votes are certified of.
+            answers: How many answers about an image are certified together, where they are bounded.
 
         Raises:
             InputError: Saying how many draws are needed.
         """
         sigma = max(sigmas.values())
         least = min(self.radii or [RATIOS[0] * sigma])
-        if "vote" in kinds and least > largest_radius(self.draws, sigma, self.alpha):
-            raise InputError(
-                f"votes of {self.draws} draws prove no radius of {least:.4g} at alpha={self.alpha:g}, even "
-                f"if all agree at the largest sigma, {sigma:.4g}; expected certificate.draws of at least "
-                f"{draws_needed(least / sigma, self.alpha):.10g}, or smaller radii."
-            )
+        for way in dict.fromkeys(votes.values() if "vote" in kinds else ()):
+            option, given = ("most", self.most) if way == "yes or no" else ("draws", self.draws)
+            needed = draws_until_certain(least / sigma, self.alpha)
+            if way != "yes or no":
+                needed = draws_needed(least / sigma, self.alpha, answers)
+            if given < needed:
+                enough = f"certificate.{option} of at least {needed:.10g}, " if np.isfinite(needed) else ""
+                raise InputError(
+                    f"votes of {given} draws prove no radius of {least:.4g} at alpha={self.alpha:g}, even "
+                    f"if all agree at the largest sigma, {sigma:.4g}; expected {enough}smaller radii, or "
+                    "certificate.kinds=[score]."
+                )

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, ndtr, ndtri, xlog1py, xlogy
 
 from dds.certificates.bounds import Floats, check_alpha
+from dds.certificates.vote import holm
 
 Verdict = Literal["certified", "given up", "open"]
 
@@ -19,6 +20,7 @@ GIVE_UP = 0.05
 """Probability of giving up what could have been certified; it costs no soundness."""
 
 _HALVINGS = 60
+_NEVER = 1e12
 
 
 def evidence(agreeing: ArrayLike, draws: ArrayLike, probability: ArrayLike) -> Floats:
@@ -59,6 +61,47 @@ def verdict(
     certified = above & (weight >= -np.log(check_alpha(alpha)))
     given_up = ~above & (weight >= -np.log(check_alpha(give_up)))
     return np.where(certified, "certified", np.where(given_up, "given up", "open"))
+
+
+def verdict_together(agreeing: ArrayLike, draws: int, ratio: float, alpha: float) -> NDArray[np.str_]:
+    """Decide, after any draw, which of several answers hold, all of those told together.
+
+    The evidence against what is true exceeds any limit with a probability of at most its inverse, so that
+    inverse is a p-value, which is corrected as Holm did. One answer alone is decided as by `verdict`.
+
+    Args:
+        agreeing: `[Q]` how many draws gave each answer.
+        draws: Of how many.
+        ratio: r / sigma.
+        alpha: Probability that any of those told does not hold.
+
+    Returns:
+        `[Q]`, as `verdict` does.
+    """
+    verdicts = verdict(agreeing, draws, ratio, alpha)
+    above = np.asarray(agreeing) > ndtr(ratio) * draws
+    chance = np.exp(-np.maximum(evidence(agreeing, draws, ndtr(ratio)), 0))
+    certified = holm(np.where(above, chance, 1.0), alpha)
+    return np.where(certified, "certified", np.where(verdicts == "given up", "given up", "open"))
+
+
+def draws_until_certain(ratio: float, alpha: float) -> float:
+    """Return after how many draws, all of them agreeing, an answer is certified; infinite far beyond sigma.
+
+    Args:
+        ratio: r / sigma.
+        alpha: Probability of error.
+    """
+    low, high = 0, 1
+    while evidence(high, high, ndtr(ratio)) < -np.log(check_alpha(alpha)):
+        low, high = high, 2 * high
+        if high > _NEVER:
+            return np.inf
+    while high - low > 1:
+        middle = (low + high) // 2
+        enough = evidence(middle, middle, ndtr(ratio)) >= -np.log(alpha)
+        low, high = (low, middle) if enough else (middle, high)
+    return float(high)
 
 
 def anytime_lower_bound(agreeing: ArrayLike, draws: ArrayLike, alpha: float) -> Floats:

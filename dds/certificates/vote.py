@@ -50,9 +50,9 @@ def holding(agreeing: ArrayLike, draws: int, probability: float, alpha: float) -
     Returns:
         The shape of `agreeing`; false: abstain.
     """
-    agreeing = np.asarray(agreeing, float)
-    chance = np.where(agreeing > 0, bdtrc(np.maximum(agreeing - 1, 0), draws, probability), 1.0)
-    return holm(chance, alpha)
+    counts = np.arange(draws + 1)
+    chance = np.where(counts > 0, bdtrc(np.maximum(counts - 1, 0), draws, probability), 1.0)
+    return holm(chance[np.asarray(agreeing, int)], alpha)
 
 
 def holm(chances: ArrayLike, alpha: float) -> Bools:

@@ -1,7 +1,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence, Sized
+from copy import copy
 from functools import cached_property, partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -104,6 +105,13 @@ class BaseDataModule(LightningDataModule, ABC):
         opened = [cast(Indexed, self._wanted.dataset).dataset]
         searched = type(self).database is not BaseDataModule.database
         return digest_of(*opened, *([self.database()] if searched else []))
+
+    def at_most(self, images: int) -> Self:
+        """Return the same data with at most so many test images."""
+        fewer = copy(self)
+        fewer.__dict__.pop("_wanted", None)
+        fewer.limit = images if self.limit is None else min(images, self.limit)
+        return fewer
 
     def test_dataset(self) -> Subset[Sample]:
         """Return the test images that this run has yet to measure, each with its index in the whole split."""

@@ -40,7 +40,25 @@ def certificate_lines(certificates: Mapping[str, Any]) -> list[str]:
     """Say in words what the values speak of, what is not certified, and whether attacks agree."""
     kinds = [f"{kind}: {meaning}." for kind, meaning in certificates["statements"].items()]
     refused = [f"{name}: {reason}" for name, reason in certificates["refused"].items()]
-    return [*kinds, *refused, *_linf(certificates), *_bracket(certificates)]
+    return [
+        *kinds,
+        *_draws_taken(certificates),
+        *refused,
+        *_linf(certificates),
+        *_bracket(certificates),
+    ]
+
+
+def _draws_taken(certificates: Mapping[str, Any]) -> list[str]:
+    """Say how many draws were enough where an image is asked until it is decided."""
+    if certificates.get("most") is None:
+        return []
+    entries = [entry for entry in certificates["entries"] if isinstance(entry.get("draws"), float)]
+    taken = [
+        f"{entry['defence']} {entry['score']} r={entry['radius']:.3g} {entry['draws']:.0f}"
+        for entry in entries
+    ]
+    return [f"Draws that an image took until it was decided, of {certificates['most']}: {', '.join(taken)}."]
 
 
 def _linf(certificates: Mapping[str, Any]) -> Iterator[str]:

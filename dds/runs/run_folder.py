@@ -27,11 +27,14 @@ SCHEMA = 1
 PATIENCE = 90.0
 """Seconds until a file of another machine is given up; network file systems show it up to 60 seconds late."""
 
-_FACTS = ("# data:", "# weights:")
+_FACTS = ("# data:", "# weights:", "# levels:")
 """Lines of `config.yaml` that tell what the configuration met: as decisive as itself."""
 
 _DIGEST = "# data: digest"
 """The line that tells the images of one data set from those of another; older runs lack it."""
+
+_LEVELS = "# levels:"
+"""Lines that tell a t of one schedule from that of another; older runs lack them."""
 
 
 class RunFolder:
@@ -130,8 +133,9 @@ class RunFolder:
                 "another --name, or remove the folder."
             ) from error
         now = _work(config).splitlines()
-        if not any(line.startswith(_DIGEST) for line in before):
-            now = [line for line in now if not line.startswith(_DIGEST)]
+        for late in (_DIGEST, _LEVELS):
+            if not any(line.startswith(late) for line in before):
+                now = [line for line in now if not line.startswith(late)]
         if before != now:
             raise InputError(f"{self.path} was started with {_difference(before, now)}")
 
@@ -249,7 +253,7 @@ class RunFolder:
             self._check_whole(rows, samples, votes)
             seconds = self.seconds()
             if votes is not None:
-                write_merged(votes, votes.common, grid.keys, self.votes)
+                write_merged(votes, votes.schema, grid.keys, self.votes)
             write_merged(samples, samples.schema, grid.keys, self.samples, seconds)
         except InputError:
             if not self._is_merged(grid):
@@ -350,7 +354,7 @@ def _work(config: str) -> str:
     for harmless in ("batch_size", "num_workers"):
         settings["data"]["init_args"].pop(harmless, None)
     facts = [line for line in config.splitlines() if line.startswith(_FACTS)]
-    work = {part: settings[part] for part in ("task", "data", "protocol")}
+    work = {part: settings[part] for part in ("task", "data", "protocol", "certificate") if part in settings}
     return "\n".join([*facts, yaml.safe_dump(work)])
 
 

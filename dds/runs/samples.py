@@ -68,12 +68,6 @@ class Samples:
         every = pa.unify_schemas(self._schemas(), promote_options="permissive")
         return pa.schema([every.field(name) for name in _in_order(every.names)])
 
-    @property
-    def common(self) -> pa.Schema:
-        """The columns that each file has."""
-        names = set.intersection(*(set(schema.names) for schema in self._schemas()))
-        return pa.schema([field for field in self.schema if field.name in names])
-
     def _schemas(self) -> list[pa.Schema]:
         return [file.schema_arrow.remove_metadata() for file, _ in self._files]
 
@@ -339,7 +333,7 @@ def merge_rows(rows: pa.Table, conditions: Sequence[str]) -> tuple[pa.Table, pa.
     samples, votes = rows.filter(pc.invert(combined)), rows.filter(combined)
     if not len(votes):
         return samples, None
-    single = [name for name in votes.column_names if votes[name].null_count]  # what only single draws have
+    single = [name for name in votes.column_names if votes[name].null_count == len(votes)]  # of single draws
     return samples, votes.drop_columns(["draw", *single])
 
 

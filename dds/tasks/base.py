@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from dds.batch import EXAMPLES, NO_CLASS, NOT_FINITE, UNTOUCHED, Batch, Record, View
+from dds.certificates import Asked, Way
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.metrics.fidelity import fidelity, perturbation
@@ -70,6 +71,13 @@ class BaseTask(LightningModule, ABC):
 
     zero_or_one: ClassVar[tuple[str, ...]] = ()
     """Those of the `unit_scores` that are 1 for yes and 0 for no, and nothing between."""
+
+    votes: ClassVar[Mapping[str, Way]] = {}
+    """What votes over draws are certified of, and how: see `yes_or_no`, `certify`; a median is that of one of
+    the `unit_scores`."""
+
+    chooses: ClassVar[bool] = False
+    """Whether `certify` needs draws that choose an answer before others confirm it."""
 
     localised: ClassVar[bool] = False
     """Whether targets belong to places in the image, so that it must not be moved without them."""
@@ -186,6 +194,39 @@ class BaseTask(LightningModule, ABC):
             )
         return {self.score: statistics[self.score]}
 
+    def yes_or_no(self, decision: Tensor, batch: Batch) -> Statistics:
+        """Answer the questions that draws vote on by yes or no, of those in `votes`.
+
+        Args:
+            decision: On one draw, as `decide` returns it.
+            batch: Its targets.
+
+        Returns:
+            Name to `[B]` or, where there are Q questions about an image, `[B, Q]`: 1 for yes, 0 for no, NaN
+            for a question that does not count, whatever is drawn.
+        """
+        names = [name for name, way in self.votes.items() if way == "yes or no"]
+        scores = self.unit_scores(self.statistics(decision, batch)) if names else {}
+        return {name: scores[name] for name in names}
+
+    def certify(self, decisions: Tensor, batch: Batch, asked: Asked) -> Statistics:
+        """Bound what an image comes to at the worst, of those in `votes` that are bounded.
+
+        Args:
+            decisions: `[K, B, ...]` on independent draws; `asked.choosing` of them are there to choose.
+            batch: Their targets.
+            asked: Radii and alpha, which holds for all bounds of an image at one radius together.
+
+        Returns:
+            `<name>_certified`, `[B, R]`, NaN of images that do not count; `<name>_counts`, `[B, R * X]`, what
+            they follow from, if that is numbers of something; and what else is to be recorded.
+        """
+        return {}
+
+    def answers(self, batch: Batch) -> int:
+        """Return how many answers about an image `certify` bounds together; 0: none."""
+        return 0
+
     def check_output(self, output: Tensor) -> None:
         """Raise `InputError` if the output on a first image cannot be meant, e.g. probabilities as logits."""
 
@@ -276,10 +317,22 @@ class BaseTask(LightningModule, ABC):
                 statistics = self._statistics(decision, output, features, shown, batch) | moved
             images = {"attacked": view.attacked, "shown": shown, "decision": decision}
             yield self._record(view, draw, statistics, images, batch)
-            decisions.append(decision)
+            decisions.append(_small(decision))
         if len(decisions) > 1:
-            combined = self.combine(torch.stack(decisions))
-            yield self._record(view, None, self.statistics(combined, batch), {}, batch)
+            yield self._record(view, None, self._together(view, torch.stack(decisions), batch), {}, batch)
+
+    def decide_on(self, shown: Tensor, batch: Batch) -> Tensor:
+        """Decide on images of a batch, shown as `[B, 3, H, W]`, as a test step does."""
+        output, _ = self.look(shown)
+        with torch.autocast(shown.device.type, enabled=False):
+            return self.decide(_unless_broken(output.to(batch["image"]), shown.to(batch["image"])))
+
+    def _together(self, view: View, decisions: Tensor, batch: Batch) -> Statistics:
+        """Measure the combined decision over draws, and what is certified of them."""
+        combined = self.combine(decisions)
+        whole = combined if combined.is_floating_point() else combined.long()
+        statistics = self.statistics(whole, batch)
+        return statistics if view.votes is None else statistics | view.votes(decisions)
 
     def _statistics(
         self, decision: Tensor, output: Tensor, features: Tensor | None, shown: Tensor, batch: Batch
@@ -369,6 +422,11 @@ class BaseTask(LightningModule, ABC):
     def configure_optimizers(self) -> Any:
         """Train with AdamW and a one-cycle schedule."""
         return adamw_one_cycle(self, self.lr, self.weight_decay)
+
+
+def _small(decision: Tensor) -> Tensor:
+    """Keep the classes of pixels in two bytes, of which there are many over all draws."""
+    return decision if decision.is_floating_point() or decision.ndim < 3 else decision.short()
 
 
 def _unless_broken(output: Tensor, shown: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MetricCollection
 
 from dds.batch import Batch
+from dds.certificates import Way
 from dds.errors import InputError
 from dds.metrics.mean import Mean
 from dds.metrics.resampling import Resampling
@@ -23,6 +25,7 @@ class Classification(BaseTask):
     utility = "accuracy"
     score = right = "correct"
     zero_or_one = ("correct",)
+    votes: ClassVar[Mapping[str, Way]] = {"correct": "yes or no"}
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits, `[B, C]` with C of at least 2, of images `[B, 3, H, W]` in [0, 1]."""

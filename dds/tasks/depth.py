@@ -1,11 +1,14 @@
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from matplotlib import colormaps
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 from dds.batch import Batch
+from dds.certificates import Asked, Way, median_interval, worst_depth
 from dds.errors import InputError
 from dds.metrics.depth import depth_errors, mean_over_known
 from dds.metrics.mean import Mean
@@ -37,6 +40,11 @@ class DepthEstimation(DenseTask):
     utility = "RMSE"
     score = "rmse"
     lower_is_better = True
+    votes: ClassVar[Mapping[str, Way]] = {
+        "rmse": "upper bound",
+        "absrel": "upper bound",
+        "delta1": "lower bound",
+    }
 
     def __init__(
         self,
@@ -85,6 +93,43 @@ class DepthEstimation(DenseTask):
             "closeness": 1 - (statistics["rmse"] / self.max_depth).clamp(max=1),
         }
         return {name: score.where(statistics["known"] > 0, torch.nan) for name, score in scores.items()}
+
+    def certify(self, decisions: Tensor, batch: Batch, asked: Asked) -> Statistics:
+        """Bound the error of the median depth of images `[K, B, H, W]` (Chiang et al., NeurIPS 2020).
+
+        Between which draws the median of each known pixel stays holds for all of them together. What is
+        measured lies in a range anyhow, so the bounds are never infinite.
+
+        Returns:
+            `rmse_certified` and `absrel_certified`, at most, `delta1_certified`, at least: `[B, R]` each.
+        """
+        known, true = self._known(batch).cpu(), batch["depth"].clamp(min=NEAREST).cpu()
+        rows = [
+            [
+                self._worst(decisions[:, place][:, one].cpu(), true[place][one], ratio, asked.alpha)
+                for ratio in asked.ratios
+            ]
+            for place, one in enumerate(known)
+        ]
+        names = rows[0][0]
+        return {
+            f"{name}_certified": torch.tensor([[worst[name] for worst in row] for row in rows])
+            for name in names
+        }
+
+    def _worst(self, drawn: Tensor, true: Tensor, ratio: float, alpha: float) -> dict[str, float]:
+        """Return the worst that the medians of pixels may come to, drawn as `[K, P]`; NaN where P is 0."""
+        if not len(true):
+            return dict.fromkeys(("rmse", "absrel", "delta1"), float("nan"))
+        low, high = (
+            median_interval(drawn.nan_to_num(nan=missing), ratio, alpha)[side]
+            for side, missing in enumerate((NEAREST, self.max_depth))
+        )
+        return worst_depth(np.maximum(low, NEAREST), np.minimum(high, self.max_depth), true)
+
+    def answers(self, batch: Batch) -> int:
+        """Return on how many sides of pixels the median is bounded."""
+        return 2 * int(self._known(batch).flatten(1).sum(1).max())
 
     @staticmethod
     def metrics(resampling: Resampling) -> MetricCollection:

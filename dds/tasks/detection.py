@@ -1,13 +1,15 @@
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import MetricCollection
+from torchvision.ops import box_iou
 from torchvision.utils import draw_bounding_boxes
 
 from dds.batch import Batch
+from dds.certificates import Asked, Way, least_box_iou, median_interval
 from dds.errors import InputError
 from dds.metrics.detection import THRESHOLDS, CocoAveragePrecision, match, to_bits
 from dds.metrics.resampling import Resampling
@@ -16,6 +18,7 @@ from dds.tasks.base import BaseTask, Statistics
 from dds.tasks.packed_boxes import MOST, fuse, pack
 
 _SURE = 0.5  # score from which on a user would act on a detection
+_COVERS = 0.5  # IoU from which on it is about the object
 
 
 class ObjectDetection(BaseTask):
@@ -36,6 +39,7 @@ class ObjectDetection(BaseTask):
     target = "boxes"
     utility = "AP"
     score = "f1"
+    votes: ClassVar[Mapping[str, Way]] = {"found": "yes or no", "box_iou": "lower bound"}
     localised = True
 
     def forward(self, image: Tensor) -> Tensor:
@@ -86,6 +90,36 @@ class ObjectDetection(BaseTask):
         statistics = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
         return {**statistics, "objects": _objects(batch).cpu()}
 
+    def yes_or_no(self, decision: Tensor, batch: Batch) -> Statistics:
+        """Return as `found`, `[B, M]`, of each object whether a sure detection of its class covers it.
+
+        Sure is a score of at least .5, to cover is an IoU of at least .5.
+        """
+        found = _best_overlap(decision, batch)[0] >= _COVERS
+        return {"found": found.float().where(_objects(batch) > 0, torch.nan)}
+
+    def certify(self, decisions: Tensor, batch: Batch, asked: Asked) -> Statistics:
+        """Bound the boxes of objects, of detections `[K, B, 100, 6]` (Chiang et al., NeurIPS 2020).
+
+        An object's box is that of the sure detection of its class which overlaps it most. Each edge is the
+        median over draws; in a draw without one it may be anywhere.
+
+        Returns:
+            `box_iou_certified`, `[B, R]`, the mean over an image's objects of the least IoU of that box with
+            the true one; and `box_iou`, `[B]`, the same as drawn. NaN of images without objects.
+        """
+        boxes = torch.stack([_best_overlap(one, batch)[1] for one in decisions]).cpu()  # (K, B, M, 4)
+        real, truth = (_objects(batch) > 0).cpu(), batch["boxes"].cpu()
+        each = [
+            _least_ious(boxes[:, place][:, one], truth[place][one], asked) for place, one in enumerate(real)
+        ]
+        least = torch.tensor(np.array(each))  # (B, 1 + R)
+        return {"box_iou": least[:, 0], "box_iou_certified": least[:, 1:]}
+
+    def answers(self, batch: Batch) -> int:
+        """Return on how many sides the edges of objects are bounded."""
+        return 8 * int((_objects(batch) > 0).sum(1).max())
+
     @staticmethod
     def metrics(resampling: Resampling) -> MetricCollection:
         """Return AP, AP50 and AP75, means over the classes that occur."""
@@ -123,6 +157,41 @@ def _objects(batch: Batch) -> Tensor:
     """Return the class of each single object, -1 in unused places and for crowds, `[B, M]`."""
     classes = batch["classes"]
     return classes.masked_fill(batch["crowd"], -1) if "crowd" in batch else classes
+
+
+def _best_overlap(decision: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Find for each object the sure detection of its class that overlaps it most.
+
+    Args:
+        decision: `[B, 100, 6]`.
+        batch: Its objects.
+
+    Returns:
+        The IoU, `[B, M]`, and the box, `[B, M, 4]`, NaN where nothing overlaps it.
+    """
+    images = zip(decision, batch["boxes"], batch["classes"], strict=True)
+    overlaps, boxes = zip(*(_best_of_image(*image) for image in images), strict=True)
+    return torch.stack(overlaps), torch.stack(boxes)
+
+
+def _best_of_image(found: Tensor, truth: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    found = found.nan_to_num(0.0)  # a score of 0: no detection
+    possible = (found[:, 4, None] >= _SURE) & (found[:, 5, None] == classes)  # (100, M)
+    overlap, best = box_iou(found[:, :4], truth.to(found)).nan_to_num(0.0).where(possible, 0.0).max(0)
+    return overlap, found[best, :4].where(overlap[:, None] > 0, torch.nan)
+
+
+def _least_ious(boxes: Tensor, truth: Tensor, asked: Asked) -> list[float]:
+    """Average the least IoU of the median boxes over objects, `[K, M, 4]`: as drawn, and at each radius."""
+    if not len(truth):
+        return [float("nan")] * (1 + len(asked.ratios))
+    low, high = (boxes.nan_to_num(nan=missing) for missing in (-torch.inf, torch.inf))
+    bounds: list[tuple[Any, Any]] = [(low.median(0).values, high.median(0).values)]
+    bounds += [
+        (median_interval(low, r, asked.alpha)[0], median_interval(high, r, asked.alpha)[1])
+        for r in asked.ratios
+    ]
+    return [float(least_box_iou(least, most, truth).mean()) for least, most in bounds]
 
 
 def _pack(found: Mapping[str, Tensor]) -> Tensor:

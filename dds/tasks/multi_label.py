@@ -1,10 +1,13 @@
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MetricCollection
 
 from dds.batch import Batch
+from dds.certificates import Way
 from dds.errors import InputError
 from dds.metrics.average_precision import LabelAveragePrecision
 from dds.metrics.labels import LabelAccuracy
@@ -23,6 +26,7 @@ class MultiLabelClassification(BaseTask):
     target = "labels"
     utility = "mAP"
     score = "accuracy"
+    votes: ClassVar[Mapping[str, Way]] = {"labels_right": "yes or no"}
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the mean binary cross-entropy over each image's known labels, `[B]`."""
@@ -47,6 +51,12 @@ class MultiLabelClassification(BaseTask):
         right = ((probability > 0.5) == (labels > 0.5)) & known
         accuracy = right.sum(1) / known.sum(1).clamp(min=1)
         return {"probability": probability, "labels": labels, "accuracy": accuracy}
+
+    def yes_or_no(self, decision: Tensor, batch: Batch) -> Statistics:
+        """Return as `labels_right`, `[B, C]`, of each known label whether the answer is right."""
+        known = batch["labels"] >= 0
+        right = ((decision > 0.5) == (batch["labels"] > 0.5)) & decision.isfinite()
+        return {"labels_right": right.float().where(known, torch.nan)}
 
     @staticmethod
     def metrics(resampling: Resampling) -> MetricCollection:

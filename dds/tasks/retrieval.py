@@ -1,5 +1,5 @@
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from dds.batch import Batch, Record, Relevance, View, check_images
+from dds.certificates import Way
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.metrics.mean import Mean
@@ -40,6 +41,7 @@ class ImageRetrieval(BaseTask):
     utility = "mAP_medium"
     score = "ap_medium"
     zero_or_one = ("p@1_medium",)
+    votes: ClassVar[Mapping[str, Way]] = {"p@1_medium": "yes or no", "ap_medium": "median"}
 
     def __init__(
         self,

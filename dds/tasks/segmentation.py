@@ -1,13 +1,16 @@
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib import colormaps
+from scipy.special import ndtr
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from dds.batch import IGNORED, Batch
+from dds.batch import IGNORED, NO_CLASS, Batch
+from dds.certificates import Asked, Way, holding, least_iou
 from dds.errors import InputError
 from dds.metrics.resampling import Resampling
 from dds.metrics.segmentation import JaccardIndex, PixelAccuracy, count_pixels, intersection_over_union
@@ -33,6 +36,8 @@ class SemanticSegmentation(DenseTask):
     target = "mask"
     utility = "mIoU"
     score = "iou"
+    votes: ClassVar[Mapping[str, Way]] = {"pixel_accuracy": "lower bound", "iou": "lower bound"}
+    chooses = True
     classes: int
     """Number of classes; known from the first forward on."""
 
@@ -80,6 +85,40 @@ class SemanticSegmentation(DenseTask):
         }
         return {name: score.where(pixels > 0, torch.nan) for name, score in scores.items()}
 
+    def certify(self, decisions: Tensor, batch: Batch, asked: Asked) -> Statistics:
+        """Certify the labelled pixels of images `[K, B, H, W]` (SegCertify, Fischer et al., ICML 2021).
+
+        The first draws choose the class of each pixel, which the others confirm; where they do not, the
+        pixel abstains, which is wrong, and may be taken for any class (`least_iou`).
+
+        Returns:
+            `pixel_accuracy_certified`, `[B, R]`, with as counts the certified pixels that are right, those
+            that are certified, and all; `iou_certified`, `[B, R]`, with as counts `intersection`,
+            `predicted` and `labelled` of each class and the pixels that abstain; `abstained`, `[B, R]`.
+        """
+        chosen, mask = decisions[: asked.choosing].mode(0).values.long(), batch["mask"]
+        agreeing = (decisions[asked.choosing :] == chosen).sum(0)  # (B, H, W)
+        draws, counted = len(decisions) - asked.choosing, mask != self.ignore_index
+        found = []
+        for ratio in asked.ratios:
+            kept = torch.zeros_like(counted)
+            for place, labelled in enumerate(counted):
+                agree = agreeing[place][labelled].cpu()
+                kept[place][labelled] = torch.from_numpy(
+                    holding(agree, draws, float(ndtr(ratio)), asked.alpha)
+                ).to(kept.device)
+            certain = chosen.where(kept, NO_CLASS)
+            counts = count_pixels(certain, mask, self.classes, self.ignore_index)
+            found.append(_at_the_worst({name: count.cpu() for name, count in counts.items()}))
+        each = {
+            name: torch.stack([one[name] for one in found], 1) for name in found[0]
+        }  # (B, R) or (B, R, X)
+        return {name: value.flatten(1) for name, value in each.items()}
+
+    def answers(self, batch: Batch) -> int:
+        """Return how many pixels are certified together."""
+        return int((batch["mask"] != self.ignore_index).flatten(1).sum(1).max())
+
     @staticmethod
     def metrics(resampling: Resampling) -> MetricCollection:
         """Return mIoU over the classes that occur, and pixel accuracy."""
@@ -122,3 +161,20 @@ class SemanticSegmentation(DenseTask):
         pairs = np.array(colormaps["tab20"].colors)  # type: ignore[attr-defined]
         palette = torch.from_numpy(np.concatenate([pairs[::2], pairs[1::2]]) * 255).byte()
         return list(palette[decision.long() % len(palette)].numpy())
+
+
+def _at_the_worst(counts: Statistics) -> Statistics:
+    """Bound the measures of images by their certified pixels; see `SemanticSegmentation.certify`."""
+    hit, predicted, labelled = (counts[name] for name in ("intersection", "predicted", "labelled"))  # (B, C)
+    pixels, right, kept = labelled.sum(1), hit.sum(1), predicted.sum(1)
+    free = pixels - kept
+    rows = zip(hit, predicted, labelled, free.tolist(), strict=True)
+    found = {
+        "pixel_accuracy_certified": right / pixels.clamp(min=1),
+        "iou_certified": torch.tensor([least_iou(*row) for row in rows], dtype=torch.float64),
+        "abstained": free / pixels.clamp(min=1),
+    }
+    return {name: value.where(pixels > 0, torch.nan) for name, value in found.items()} | {
+        "pixel_accuracy_counts": torch.stack([right, kept, pixels], 1),
+        "iou_counts": torch.cat([hit, predicted, labelled, free[:, None]], 1),
+    }

@@ -27,7 +27,9 @@ def attacked_run(folder, purifier, **options):
     """Certify a network that knows its answers, and attack it."""
     task = classification()
     labels = [(image, int(task(image[None]).argmax())) for image, _ in LABELS]
-    wanted = Certificate(radii=RADII, alpha=ALPHA, draws=DRAWS, kinds=["score"], attack=True)
+    wanted = Certificate(
+        radii=RADII, alpha=ALPHA, draws=DRAWS, kinds=options.pop("kinds", ["score"]), attack=True
+    )
     protocol = dds.AttackAndPurify(defences={"noise": purifier})
     return certify(folder, task, labels, protocol, certificate=wanted, **options)
 
@@ -128,6 +130,14 @@ def test_the_command_says_what_it_costs_and_fails_where_a_certificate_does(in_fo
     assert "error: attacks within the radius contradict certificates: image" in said.err
     assert "CONTRADICTED: image" in " ".join(said.out.split())
     assert (in_folder / "cls_scenes_certified" / "one" / "report.html").is_file()
+
+
+def test_votes_are_certified_beside_it(tmp_path):
+    results = attacked_run(tmp_path / "run", dds.purifiers.NoiseOnly(SIGMA), kinds=None)
+    entries = results.summary["certificates"]["entries"]
+    assert {entry["kind"] for entry in entries} == {"score", "vote"}
+    assert [entry["kind"] for entry in entries if "attacked" in entry] == ["score"] * 2
+    assert (results.certificates.groupby("kind")["index"].nunique() == IMAGES).all()
 
 
 def test_an_upper_bound_is_a_lower_one_of_what_is_missing():

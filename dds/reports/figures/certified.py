@@ -97,9 +97,9 @@ def _panel(axes: Axes, curve: RadiusCurve) -> None:
             x, below, above, color=INK, alpha=0.12, linewidth=0, label="the worst attack: between"
         )
         axes.plot(x, above, "-", marker="s", markersize=3.5, color=_ORANGE, label="under attack (mean)")
-    axes.plot(
-        *_columns(certified), "-", marker="o", markersize=4, color=_GREEN, label="certified (lower bound)"
-    )
+    side = "upper" if curve.first.get("lower_is_better") else "lower"
+    mark: Any = {"marker": "o", "markersize": 4, "color": _GREEN, "label": f"certified ({side} bound)"}
+    axes.plot(*_columns(certified), "-", **mark)
     axes.plot(*clean, "D", color=INK, markersize=4, label="clean mean", zorder=3)
     axes.set_xticks([0, *(radius for radius, _ in certified if radius)])
     axes.xaxis.set_major_formatter(lambda place, _: f"{place:.2g}")
