@@ -363,3 +363,53 @@ def test_two_processes_and_two_shares_certify_the_same(in_folder):  # noqa: F811
     assert one.draws.nunique() > 1
     for other in others:
         pd.testing.assert_frame_equal(one, other)
+
+
+class Detector(nn.Module):
+    """Sees one box in each image, the surer the brighter it is."""
+
+    def forward(self, images, targets=None):
+        box, label = torch.tensor([[1.0, 1, 5, 5]]), torch.tensor([1])
+        return [{"boxes": box, "labels": label, "scores": image.mean()[None] + 0.2} for image in images]
+
+
+def objects(number):
+    boxes = torch.tensor([[1.0, 1, 5, 4], [4, 4, 7, 7]])[: number % 3]
+    return {"boxes": boxes, "labels": torch.ones(len(boxes))}
+
+
+VOTING = {
+    "detection": (dds.tasks.ObjectDetection, Detector(), pairs(objects), {"found": 3, "box_iou": 3}),
+    "retrieval": (
+        dds.tasks.ImageRetrieval,
+        nn.Sequential(nn.AvgPool2d(4), nn.Flatten()),
+        (LABELS, [(image.flip(-1), label) for image, label in LABELS]),
+        {"p@1_medium": 5, "ap_medium": 5},
+    ),
+    "labels": (
+        dds.tasks.MultiLabelClassification,
+        TinyClassifier(),
+        dds.data.GivenData(pairs(lambda number: torch.tensor([1, 0, number % 2, -1])), "labels"),
+        {"labels_right": 5},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", VOTING)
+def test_votes_of_tasks_without_pixels(tmp_path, kind):
+    task, network, data, voted = VOTING[kind]
+    wanted = Certificate(draws=50, most=60, kinds=["vote"], alpha=0.01)
+    noise = dds.AttackAndPurify(defences={"noise": dds.purifiers.NoiseOnly(0.1)})
+    results = certify(tmp_path / "run", task(network), data, noise, certificate=wanted)
+    entries = results.summary["certificates"]["entries"]
+    assert {entry["score"]: entry["images"] for entry in entries} == voted
+    for entry in entries:
+        assert 0 <= entry["value"] <= 1
+        assert entry["value"] <= entry["mean"] + 0.1  # of an answer that most draws give, not of each draw
+    assert max(entry["value"] for entry in entries) > 0.1
+    table = results.certificates
+    if kind == "labels":
+        assert {len(counts) for counts in table.counts} == {3}
+    if kind == "detection":
+        found = table[table.score == "found"]
+        assert sorted({len(counts) for counts in found.counts}) == [1, 2]

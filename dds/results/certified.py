@@ -42,7 +42,10 @@ STATEMENTS = {
         "the mean over these images of the least that their score may fall to within the radius in L2, of "
         "what draws vote on, pixel by pixel or edge by edge; each image and radius by itself"
     ),
-    "vote, upper bound": "likewise the most that their error may rise to",
+    "vote, upper bound": (
+        "the mean over these images of the most that their error may rise to within the radius in L2, of "
+        "what draws vote on, pixel by pixel; each image and radius by itself"
+    ),
     "vote, median": (
         "the mean over these images of the least that the median over draws of their score may fall to "
         "within the radius in L2; each image and radius by itself"
