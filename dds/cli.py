@@ -29,6 +29,7 @@ from dds.reports.compared import read_runs
 from dds.reports.comparison import check_place, write_compared
 from dds.reports.ranking import rank, rows, to_csv
 from dds.results import findings, notes, read_run
+from dds.results.bracket import check_bracket
 from dds.results.summary import write_summary
 from dds.runs import ResultsWriter, RunFolder
 from dds.runs.division import matching
@@ -201,6 +202,8 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
                 _finish(config, summary, writer.folder, console)
             for line in live.end(summary):
                 console.print(line, highlight=False, soft_wrap=True)
+            if summary is not None and "certificates" in summary:
+                check_bracket(summary["certificates"])
     except Stopped as stopped:
         again = (
             "" if writer.go_on and config.name else f" and --resume --name={quote(writer.folder.path.name)}"

@@ -30,6 +30,7 @@ from dds.numbers import plain
 from dds.purifiers import Purifier
 from dds.reports import write_report
 from dds.results import Results
+from dds.results.bracket import check_bracket
 from dds.results.summary import write_summary
 from dds.runs import ResultsWriter, RunFolder
 from dds.runs.job import Job
@@ -109,13 +110,13 @@ def certify(
 ) -> Results:
     """Certify the purifier of an evaluation at its noise levels, as `evaluate.py certify` does.
 
-    Nothing is attacked: certificates come from noise draws on the clean images.
+    Certificates come from noise draws on the clean images; attacks, where wanted, show how tight they are.
 
     Args:
         task: As for `evaluate`, like all that follows but `certificate`.
         data: The images.
         protocol: Its purifier and defences are certified; attacks and controls count for nothing.
-        certificate: Radii, alpha, kinds, and how many images and draws; default: those of
+        certificate: Radii, alpha, kinds, how many images and draws, and whether to attack; default: those of
             `dds.certificates.Certificate()`, which take few images.
         folder: The run's folder.
         resume: Go on with what the folder holds.
@@ -129,7 +130,8 @@ def certify(
         `results.summary["certificates"]` what holds of all images.
 
     Raises:
-        InputError: If nothing can be certified, saying why, or as `evaluate`.
+        InputError: If nothing can be certified, saying why, or as `evaluate`; or, when everything is written,
+            if an attack got below a certificate.
     """
     try:
         _check_call(task)
@@ -185,6 +187,8 @@ def _evaluate(
         write_report(writer.folder, summary)
         for line in live.end(summary):
             console.print(line, highlight=False, soft_wrap=True)
+        if certificate is not None:
+            check_bracket(summary["certificates"])
     finally:
         live.stop()
     return Results(writer.folder.path, summary)

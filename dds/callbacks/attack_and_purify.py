@@ -228,7 +228,7 @@ class AttackAndPurify(Callback):
                     self.at_work = keys[0]
                     count = 1 if craft.fixed_noise else shared[0].draws
                     numbers = range(first_draw, first_draw + count)
-                    shown = self._draws(image, defence, numbers, streams)
+                    shown = self._draws(image, defence, numbers, streams.child(self.purpose_of(craft)))
                     marked = marks | self._marks(len(image), NOT_A_FUNCTION, "t0", str(defence or "t0"))
                     yield View(keys, image, shown, str(defence or "t0"), first_draw, marked)
 
@@ -238,7 +238,7 @@ class AttackAndPurify(Callback):
             return image, {}
         if craft.attack in self.controls:
             return self.controls[craft.attack](image.clone(), streams.child("control", craft.attack)), {}
-        attack = craft.at_work(self.attacks[craft.attack])
+        attack = craft.at_work(self.attack_of(craft))
         known = streams.child(self.purpose, draw) if craft.fixed_noise else None
         own = cast(Batch, {**batch, "image": image.clone()})  # an attack may work in place
         float32 = torch.autocast(image.device.type, enabled=False)
@@ -249,6 +249,14 @@ class AttackAndPurify(Callback):
         seen_names = [str(defence) for defence in craft.through or ("t0",)]
         doubtful = self._marks(len(image), DOUBTFUL_GRADIENT, *seen_names)
         return attacked, faults.among(batch["index"]) | doubtful
+
+    def attack_of(self, craft: Craft) -> Attack:
+        """Return the attack that makes an image."""
+        return self.attacks[craft.attack]
+
+    def purpose_of(self, craft: Craft) -> str:
+        """Return what the noise is drawn for that an image is shown through."""
+        return self.purpose
 
     def _marks(self, images: int, mark: str, *defences: str) -> dict[str, Tensor]:
         """Mark all images where the rehearsal found it of one of the defences."""
@@ -269,7 +277,7 @@ class AttackAndPurify(Callback):
     ) -> Iterator[Tensor]:
         """Purify with noise that no other attack has seen; a draw is the same noise at every level."""
         for number in numbers:
-            yield self.defences.purify(defence, attacked, streams.child(self.purpose, number))
+            yield self.defences.purify(defence, attacked, streams.child(number))
 
 
 def _stored(image: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from rich.table import Table
 from torch import Tensor
 
+from dds.attacks import Attack
 from dds.batch import Batch, View
 from dds.callbacks.attack_and_purify import AttackAndPurify
 from dds.callbacks.sequential_votes import SequentialVotes
@@ -14,7 +15,7 @@ from dds.certificates import Asked, Certificate, Way
 from dds.certificates.request import RATIOS
 from dds.errors import InputError
 from dds.noise import Streams
-from dds.protocol import CLEAN, Condition, Defence, Plan
+from dds.protocol import CLEAN, Bracket, Condition, Craft, Defence, Plan
 from dds.protocol.conditions import UNSEEN
 from dds.purifiers.smoothing import check_smoothing
 from dds.tasks import BaseTask
@@ -37,6 +38,7 @@ class CertificateDraws(AttackAndPurify):
     Attributes:
         sigmas: The standard deviation of the noise of each defence that can be certified.
         refused: Why the others cannot, by their names.
+        bracket: The attacks at the certified radii.
         choosing: How many of the first draws choose an answer, which others confirm.
         draws: Of each image, those that choose among them.
 
@@ -69,7 +71,10 @@ class CertificateDraws(AttackAndPurify):
             Condition(CLEAN, UNSEEN, (), one, self.draws, fixed_noise=not votes and self.draws > 1)
             for one in self.sigmas
         ]
-        self.plan = Plan.of([untouched, *drawn])
+        wanted = certificate.attacked if "score" in self.kinds else lambda sigma: {}
+        self.bracket = Bracket({one: wanted(sigma) for one, sigma in self.sigmas.items()}, self.draws)
+        self.attacks = self.bracket.attacks
+        self.plan = Plan.of([untouched, *drawn, *self.bracket.radii])
         self._asked = {
             condition.key: (one, certificate.asked(sigma, task.chooses))
             for condition, (one, sigma) in zip(drawn, self.sigmas.items(), strict=True)
@@ -129,6 +134,14 @@ class CertificateDraws(AttackAndPurify):
             votes = SequentialVotes(task, batch, purify, streams, self.purpose, asked)
             found |= votes.count(decisions)
         return found
+
+    def attack_of(self, craft: Craft) -> Attack:
+        """Return the attack of a certified radius, which may be another at each level."""
+        return self.bracket.attack_of(craft)
+
+    def purpose_of(self, craft: Craft) -> str:
+        """Return `bracket` of attacked images: a certificate's own noise is drawn for nothing else."""
+        return "bracket" if craft.attack in self.attacks else self.purpose
 
     def on_test_batch_start(
         self,

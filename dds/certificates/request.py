@@ -30,6 +30,8 @@ class Certificate:
             class of each pixel.
         most: Draws of an image at most where votes say yes or no; each takes as many as it needs.
         images: Of the data's images, how many are certified at most.
+        attack: Whether the clean images are attacked at each radius, through the purifier, to see that the
+            score under attack stays above what is certified.
 
     Raises:
         InputError: If one of them cannot be meant.
@@ -44,6 +46,7 @@ class Certificate:
         choosing: int = 10,
         most: int = 500,
         images: int = 8,
+        attack: bool = False,
     ) -> None:
         given = plain(radii)
         self.radii = None if given is None else sorted({real("certificate.radii", one) for one in given})
@@ -53,6 +56,7 @@ class Certificate:
         self.most = whole("certificate.most", most)
         self.images = whole("certificate.images", images)
         self.kinds = None if kinds is None else list(kinds)
+        self.attack = attack
         if self.radii is not None and not (self.radii and self.radii[0] >= 0):
             raise InputError(
                 f"certificate.radii={given}; expected L2 radii of at least 0, such as [0.25, 0.5]."
@@ -63,6 +67,14 @@ class Certificate:
     def ratios(self, sigma: float) -> Floats:
         """Return the radii in sigma of a noise level, `[R]`."""
         return check_ratios(RATIOS if self.radii is None else [radius / sigma for radius in self.radii])
+
+    def attacked(self, sigma: float) -> dict[str, float]:
+        """Return by name the radii that are attacked at a noise level; parts of sigma share a name."""
+        if not self.attack:
+            return {}
+        if self.radii is None:
+            return {f"{ratio:g}sigma": ratio * sigma for ratio in RATIOS}
+        return {f"r{radius:.10g}": radius for radius in self.radii}
 
     def asked(self, sigma: float, chooses: bool) -> Asked:
         """Return what is asked of the votes at a noise level.

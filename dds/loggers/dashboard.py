@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from dds.results.layout import Entry, Summary, is_named
+from dds.results.radius_curves import named_radii, radius_curves
 from dds.results.standing import Comparison, Standing
 from dds.runs.run_folder import RunFolder
 
@@ -112,20 +113,44 @@ def _with_ends(metrics: Mapping[str, Any]) -> Numbers:
     return found
 
 
-def curves(conditions: Sequence[Entry]) -> list[Numbers]:
-    """Return the points at each noise level, rising: `noise_level`, `sigma`, `<attack>/<view>/<metric>`."""
+def curves(summary: Summary) -> list[Numbers]:
+    """Return the points at each noise level, rising.
+
+    Returns:
+        `noise_level`, `sigma`, `<attack>/<view>/<metric>`, and of certificates `certified/<score>/<radius>`
+        with `attacked/<score>/<radius>` beside it where the radius was attacked.
+    """
     steps: dict[float, Numbers] = {}
-    for entry in conditions:
+    for entry in summary["conditions"]:
         if place := noise_level(entry):
             step = steps.setdefault(place["noise_level"], place)
             step |= _prefixed(f"{entry['attack']}/{entry['attacker_sees']}", entry)
+    for name, entry in named_radii(radius_curves(summary)):
+        if place := noise_level(entry):
+            step = steps.setdefault(place["noise_level"], place)
+            step |= _certified(name, entry)
     return [steps[level] for level in sorted(steps)]
 
 
-def beside_curves(conditions: Sequence[Entry]) -> Numbers:
-    """Return what has no place on the axis of noise levels: `<condition>/<metric>` of the named defences."""
-    named = filter(is_named, conditions)
-    return {name: value for entry in named for name, value in _prefixed(entry["key"], entry).items()}
+def beside_curves(summary: Summary) -> Numbers:
+    """Return what has no place on the axis of noise levels, of the named defences.
+
+    Returns:
+        `<condition>/<metric>`, and of certificates `certified/<score>/<radius>/<defence>`, likewise
+        `attacked/…`.
+    """
+    named = filter(is_named, summary["conditions"])
+    found = {name: value for entry in named for name, value in _prefixed(entry["key"], entry).items()}
+    for name, entry in named_radii(radius_curves(summary)):
+        if is_named(entry):
+            found |= _certified(f"{name}/{entry['defence']}", entry)
+    return found
+
+
+def _certified(name: str, entry: Entry) -> Numbers:
+    """Return what is certified at a radius, and what attacks have left there."""
+    ends = {"certified": "value", "attacked": "attacked"}
+    return {f"{end}/{entry['score']}/{name}": entry[key] for end, key in ends.items() if key in entry}
 
 
 def headline(comparison: Comparison) -> Numbers:

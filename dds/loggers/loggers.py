@@ -105,12 +105,12 @@ class LoggerDashboard(Dashboard):
         """Do nothing: its thread ends with the process."""
 
     def _log_results(self, summary: Summary) -> None:
-        numbers = headline(Comparison(summary)) | beside_curves(summary["conditions"])
+        numbers = headline(Comparison(summary)) | beside_curves(summary)
         if isinstance(self._logger, TensorBoardLogger):
             self._logger.log_hyperparams(self._parameters, _plain(numbers))
         else:
             self._log(numbers, 0)
-        for step in curves(summary["conditions"]):
+        for step in curves(summary):
             self._log(step, int(step["noise_level"]))
 
     def _log(self, numbers: Numbers, step: int) -> None:

@@ -13,6 +13,7 @@ from dds.batch import UNTOUCHED
 from dds.loggers.dashboard import beside_curves, curves, headline, noise_level, values
 from dds.reports.pictures import Picture, Pictures
 from dds.results.layout import Entry, Line, Summary, is_attacked, line_name
+from dds.results.radius_curves import radius_curves
 from dds.results.source import read_pictures
 from dds.results.standing import Comparison
 from dds.runs.run_folder import RunFolder
@@ -36,11 +37,11 @@ def fill_run(run: wandb.Run, folder: RunFolder, summary: Summary) -> None:
     run.define_metric("noise_level")
     run.define_metric("sigma")
     run.define_metric("*", step_metric="noise_level")
-    *steps, last = curves(summary["conditions"])
+    *steps, last = curves(summary)
     for step in steps:
         run.log(step)
     run.log({**last, **headline(comparison), **_media(folder, summary, comparison)})
-    run.summary.update(beside_curves(summary["conditions"]))
+    run.summary.update(beside_curves(summary))
     run.summary.update({name: summary.get(name) for name in ("seconds", "calls")})
 
 
@@ -50,6 +51,7 @@ def _media(folder: RunFolder, summary: Summary, comparison: Comparison) -> dict[
     return {
         **{f"figures/{path.stem}": wandb.Image(str(path)) for path in figures},
         **_charts(comparison),
+        **_over_radius(summary),
         "conditions": _table([{**_stated(entry), **values(entry)} for entry in summary["conditions"]]),
         "examples": _table(list(islice(_examples(pictures, comparison), _PICTURED))),
         "report": wandb.Html(str(folder.report), inject=False),
@@ -67,6 +69,21 @@ def _charts(comparison: Comparison) -> dict[str, Any]:
         title = f"{comparison.metric} over {axis}"
         charts[f"utility/over_{axis}"] = wandb.plot.line_series(xs, ys, list(lines), title, axis)
     return charts
+
+
+def _over_radius(summary: Summary) -> dict[str, Any]:
+    """Return a chart for each noise level and score, certified and attacked, and the table of all of them."""
+    found, rows = {}, []
+    for curve in radius_curves(summary):
+        clean = [(0.0, curve.first["mean"])]
+        lines = {"certified": curve.certified, "attacked": clean + curve.attacked if curve.attacked else []}
+        known = {name: line for name, line in lines.items() if line}
+        xs, ys = ([[point[axis] for point in line] for line in known.values()] for axis in (0, 1))
+        title = f"{curve.row} at {curve.level} over the L2 radius"
+        place = f"{curve.first['score']}/{curve.first['defence']}"
+        found[f"certified_over_radius/{place}"] = wandb.plot.line_series(xs, ys, list(known), title, "radius")
+        rows += [{name: it for name, it in e.items() if name != "disagree"} for e in curve.entries]
+    return {**found, "certificates": _table(rows)} if rows else {}
 
 
 def _points(comparison: Comparison, line: Line) -> list[tuple[dict[str, float], float]]:

@@ -8,6 +8,7 @@ from dds.protocol.defences import NOTHING, Defence, Sight
 
 CLEAN = "clean"
 UNSEEN = "-"
+STORED = "@8bit"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Condition:
     @property
     def name(self) -> str:
         """What is done to the image, e.g. `pgd`, or `pgd@8bit` where it is stored then."""
-        return f"{self.attack}@8bit" if self.eight_bit else self.attack
+        return f"{self.attack}{STORED}" if self.eight_bit else self.attack
 
     @property
     def key(self) -> str:

@@ -1,7 +1,12 @@
-from collections.abc import Mapping
+"""What is guaranteed, and what attacks left at the same radii, in tables and words."""
+
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
+
+from dds.certificates import linf_radius
+from dds.results.bracket import contradictions
 
 
 def certificate_table(certificates: Mapping[str, Any]) -> Table:
@@ -22,16 +27,26 @@ def certificate_table(certificates: Mapping[str, Any]) -> Table:
     for place in range(max(map(len, groups.values()), default=0)):
         table.add_column(f"radius {place + 1}", justify="right")
     for (level, score, kind), group in groups.items():
-        cells = [f"{entry['value']:.3f}\nr={entry['radius']:.3g}" for entry in group]
-        table.add_row(level, score, kind, f"{group[0]['mean']:.3f}", *cells)
+        table.add_row(level, score, kind, f"{group[0]['mean']:.3f}", *map(_cell, group))
     return table
 
 
+def _cell(entry: Mapping[str, Any]) -> str:
+    attacked = [f"attacked {entry['attacked']:.3f}"] if "attacked" in entry else []
+    return "\n".join([f"{entry['value']:.3f}", *attacked, f"r={entry['radius']:.3g}"])
+
+
 def certificate_lines(certificates: Mapping[str, Any]) -> list[str]:
-    """Say in words what the values speak of, and what is not certified."""
+    """Say in words what the values speak of, what is not certified, and whether attacks agree."""
     kinds = [f"{kind}: {meaning}." for kind, meaning in certificates["statements"].items()]
     refused = [f"{name}: {reason}" for name, reason in certificates["refused"].items()]
-    return [*kinds, *_draws_taken(certificates), *refused]
+    return [
+        *kinds,
+        *_draws_taken(certificates),
+        *refused,
+        *_linf(certificates),
+        *_bracket(certificates),
+    ]
 
 
 def _draws_taken(certificates: Mapping[str, Any]) -> list[str]:
@@ -44,3 +59,31 @@ def _draws_taken(certificates: Mapping[str, Any]) -> list[str]:
         for entry in entries
     ]
     return [f"Draws that an image took until it was decided, of {certificates['most']}: {', '.join(taken)}."]
+
+
+def _linf(certificates: Mapping[str, Any]) -> Iterator[str]:
+    """Say what an L2 radius is worth in L-infinity, the norm of most attacks."""
+    if "pixels" in certificates and certificates["entries"]:
+        height, width = certificates["pixels"]
+        radius = max(entry["radius"] for entry in certificates["entries"])
+        covered, unit = linf_radius(radius, height, width), linf_radius(1, height, width)
+        yield (
+            f"L-infinity: on {height}x{width} pixels a radius r covers {unit:.3g} r; the largest here, "
+            f"r={radius:.3g}, covers {255 * covered:.2g}/255, and 8/255 would need r={8 / 255 / unit:.3g}."
+        )
+
+
+def _bracket(certificates: Mapping[str, Any]) -> Iterator[str]:
+    if "bracket" not in certificates:
+        return
+    how, entries = certificates["bracket"], [e for e in certificates["entries"] if "attacked" in e]
+    images = max(entry["of"] for entry in entries)
+    disagree = {image for entry in entries for image in entry["disagree"]}
+    yield (
+        f"Attacked by L2 PGD through the purifier at each radius, {how['draws']} draws an image: "
+        f"{images - len(disagree)} of {images} images agree with the certificates of kind score, at all "
+        f"levels and radii. One would disagree if an upper bound of its score under attack at confidence "
+        f"1 - {how['alpha']:.2g}, a part of alpha for each of {how['comparisons']} comparisons, were below."
+    )
+    for line in contradictions(certificates):
+        yield f"CONTRADICTED: {line}."

@@ -9,12 +9,14 @@ from markupsafe import Markup
 from dds.errors import InputError
 from dds.reports.compared import ComparedRun, read_runs
 from dds.reports.differences import differing_configs, remarks, warnings
+from dds.reports.figures.certified import draw_certified_runs
 from dds.reports.figures.comparison import Estimate, Outcome, draw_comparison
 from dds.reports.figures.style import quantity
 from dds.reports.page import inline_svg, templates
 from dds.reports.paired import pair_up, unpaired
 from dds.reports.ranking import describe, rank
 from dds.reports.text import cost, number
+from dds.results.radius_curves import radius_curves
 from dds.results.standing import RULE
 from dds.runs.run_folder import RunFolder
 from dds.runs.whole_file import whole_file, writing
@@ -82,6 +84,7 @@ def _draw(runs: Sequence[ComparedRun], folder: Path) -> dict[str, Markup]:
     with writing(folder):
         folder.mkdir(exist_ok=True)
         paths = draw_comparison(shares, utilities, quantity(runs[0].summary), folder)
+        paths += draw_certified_runs({run.name: radius_curves(run.summary) for run in runs}, folder)
     return {path.stem: inline_svg(path.with_suffix(".svg")) for path in paths}
 
 
@@ -93,6 +96,7 @@ def _render(runs: Sequence[ComparedRun], drawn: dict[str, Markup], folder: str) 
         percent=percent,
         points=points,
         signed=signed,
+        certified=[(run, curve) for run in runs for curve in radius_curves(run.summary)],
         rows=[_facts(run) for ranking in rankings for run in ranking.order],
         rankings=rankings,
         outcomes=[outcome for run in runs for outcome in _outcomes(run)],

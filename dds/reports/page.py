@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 import dds.tasks
 from dds.batch import UNTOUCHED
+from dds.reports.certified import certificate_lines
 from dds.reports.classes import ClassScores, class_scores
 from dds.reports.failures import Failure, worst_images
 from dds.reports.figures.draw import draw_figures
@@ -18,6 +19,7 @@ from dds.reports.pictures import Panel, Picture, Pictures, size
 from dds.reports.text import cost, headlines, number, paragraphs, with_interval
 from dds.results.layout import Layout, Line, Summary, line_name
 from dds.results.notes import notes
+from dds.results.radius_curves import radius_curves
 from dds.results.sanity import findings
 from dds.results.source import examples_file, gaps, open_samples, read_pictures, read_samples
 from dds.results.standing import RULE, Comparison
@@ -103,6 +105,8 @@ def _render(
         gaps=gaps(folder, summary),
         notes=notes(summary),
         findings=findings(summary),
+        certified=radius_curves(summary),
+        guarantees=certificate_lines(summary["certificates"]) if "certificates" in summary else [],
         config=folder.config.read_text(),
     )
 

@@ -97,7 +97,7 @@ def _worst_attacks(comparison: Comparison) -> Iterator[str]:
     if comparison.attacks_by_sight():
         yield "These are means over the defences on which all attacks of that view were run."
     else:
-        yield "No attack was run, besides points of sanity curves."
+        yield "No attack was compared, besides points of sanity curves and of certified radii."
 
 
 def _best(summary: Summary, comparison: Comparison) -> Iterator[str]:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dds.protocol.conditions import CLEAN, UNSEEN
+from dds.protocol.bracket import BRACKET
+from dds.protocol.conditions import CLEAN, STORED, UNSEEN
 
 Entry = Mapping[str, Any]
 """A condition as in `summary.json`."""
@@ -109,6 +110,12 @@ def is_attacked(entry: Entry) -> bool:
 def is_clean(entry: Entry) -> bool:
     """Whether nothing was done to the image before the defence."""
     return bool(entry["attack"] == CLEAN)
+
+
+def is_bracket(entry: Entry) -> bool:
+    """Whether it is an attack at a certified radius, which is another budget at each noise level."""
+    attack: str = entry["attack"]
+    return attack.startswith(BRACKET) and not attack.endswith(STORED)
 
 
 def sees_defence(entry: Entry) -> bool:

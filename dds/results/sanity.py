@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from dds.protocol.conditions import CLEAN, UNSEEN
-from dds.results.layout import defence_name
+from dds.results.layout import defence_name, is_bracket
 
 _NAME = re.compile(r"(\w+)=(\d+(?:\.\d+)?)")
 _SETTINGS = {
@@ -84,8 +84,9 @@ def find_curves(summary: Mapping[str, Any]) -> list[Curve]:
 
 
 def without_curves(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the summary without the conditions that are points of curves."""
+    """Return the summary without the conditions that are points of curves, over a setting or a radius."""
     points = {entry["key"] for curve in find_curves(summary) for _, entry in curve.points}
+    points |= {entry["key"] for entry in summary["conditions"] if is_bracket(entry)}
     return {**summary, "conditions": [entry for entry in summary["conditions"] if entry["key"] not in points]}
 
 

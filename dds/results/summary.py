@@ -12,6 +12,7 @@ from dds.metrics.intervals import interval
 from dds.metrics.resampling import Resampling
 from dds.metrics.robustness import MeanOverDraws, UtilityDrop, Values
 from dds.protocol import CLEAN, Condition, Defence
+from dds.results.bracket import bracketed
 from dds.results.certified import certify_run
 from dds.runs.job import Job
 from dds.runs.run_folder import RunFolder
@@ -62,7 +63,7 @@ def summarise(
         if task.right is not None and condition.attack == CLEAN:
             right_before[condition.defence] = draws[task.right]
         elif task.right is not None:
-            before = right_before[condition.defence]
+            before = right_before[condition.defence][: condition.draws]
         combined = None
         if votes is not None and condition.draws > 1 and not condition.fixed_noise:
             combined = to_tensors(votes.of(condition.key))
@@ -83,7 +84,7 @@ def write_summary(job: Job, folder: RunFolder, certificate: Certificate | None =
     entries = summarise(type(job.task), conditions, samples, votes, job.protocol.seed)
     summary = {**job.head(), "seconds": folder.seconds(), "conditions": entries}
     if certificate is not None:
-        summary["certificates"] = certify_run(job, folder, certificate)
+        summary["certificates"] = bracketed(job, folder, certify_run(job, folder, certificate))
     folder.write_summary(summary)
     return summary
 

@@ -51,6 +51,14 @@ def entry(attack, sees, defence, utility):
     }  # fmt: skip
 
 
+CERTIFIED = {
+    ("t50", 0.25): (0.7, 0.75),
+    ("t50", 1.0): (0.3, 0.5),
+    ("t145", 0.25): (0.4, 0.45),
+    ("t145", 1.0): (0.2, 0.3),
+}
+"""Of a level and a part of sigma: what is certified, and what an attack has left."""
+
 SUMMARY = {
     "task": "Classification",
     "data": "Scenes",
@@ -66,6 +74,17 @@ SUMMARY = {
         for line, row in UTILITY.items()
         for defence, utility in row.items()
     ],
+    "certificates": {
+        "alpha": 0.001,
+        "entries": [
+            {
+                "defence": defence, "t": PLACES[defence][0], "sigma": PLACES[defence][1], "kind": "score",
+                "score": "correct", "radius": ratio * PLACES[defence][1], "mean": 0.8, "value": value,
+                "attacked": attacked, "disagree": [],
+            }
+            for (defence, ratio), (value, attacked) in CERTIFIED.items()
+        ],
+    },
 }  # fmt: skip
 KEYS = [condition["key"] for condition in SUMMARY["conditions"]]
 
@@ -276,6 +295,23 @@ def test_figures_report_and_charts(logged, folder):
         rows = read_table(logged, f"utility/over_{axis}_table")
         clean = [(row["step"], row["lineVal"]) for row in rows if row["lineKey"] == "clean"]
         assert clean == list(zip(levels, [0.9, 0.8, 0.6], strict=True))
+
+
+def test_what_is_certified_over_the_radius_and_over_the_noise_level(logged):
+    for place, end in enumerate(("certified", "attacked")):
+        for ratio in (0.25, 1.0):
+            curve = [row.get(f"{end}/correct/{ratio:g}sigma") for row in logged.history]
+            assert curve == [None, CERTIFIED["t50", ratio][place], CERTIFIED["t145", ratio][place]]
+    for defence, (_, sigma) in list(PLACES.items())[1:3]:
+        rows = read_table(logged, f"certified_over_radius/correct/{defence}_table")
+        points = {
+            key: [(row["step"], row["lineVal"]) for row in rows if row["lineKey"] == key]
+            for key in ("certified", "attacked")
+        }
+        both = [(ratio * sigma, *CERTIFIED[defence, ratio]) for ratio in (0.25, 1.0)]
+        assert points["certified"] == [(radius, value) for radius, value, _ in both]
+        assert points["attacked"] == [(0, 0.8), *((radius, left) for radius, _, left in both)]
+    assert [row["attacked"] for row in read_table(logged, "certificates")] == [0.75, 0.5, 0.45, 0.3]
 
 
 def test_everything_waits_below_the_run_folder(folder, fresh):

@@ -339,7 +339,7 @@ def test_without_attacks_the_clean_utility_is_all_there_is():
     summary, comparison = compare(cell("steps=1", "same", "t10", 0.4), cell("steps=2", "same", "t10", 0.2))
     assert headlines(summary, comparison) == [("Clean, no defence", "0.800", "score")]
     assert paragraphs(summary, comparison)["Which attack is worst"] == [
-        "No attack was run, besides points of sanity curves."
+        "No attack was compared, besides points of sanity curves and of certified radii."
     ]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from dds.reports.figures.certified import certified_curves, certified_size
 from dds.reports.figures.examples import example_panels
 from dds.reports.figures.heatmap import facets, view_heatmaps
 from dds.reports.figures.sanity import sanity_curves
@@ -15,6 +16,7 @@ from dds.reports.figures.style import STYLE, blank, write
 from dds.reports.figures.trade_off import comparable, trade_off
 from dds.reports.figures.utility import TOGETHER, sights, utility_curve
 from dds.results.layout import Layout, is_attacked
+from dds.results.radius_curves import radius_curves
 from dds.results.sanity import find_curves, measures, without_curves
 from dds.results.standing import Comparison
 
@@ -44,6 +46,8 @@ def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path) -> li
             figures["heatmap"] = _heatmap(compared)
         if find_curves(summary):
             figures["sanity"] = _sanity(summary)
+        if radius_curves(summary):
+            figures["certified"] = _certified(summary)
         return [write(figure, folder / name)[0] for name, figure in figures.items()]
 
 
@@ -82,6 +86,13 @@ def _heatmap(summary: Mapping[str, Any]) -> Figure:
     width, height = 0.55 * len(layout.defences) + 1.2, 0.24 * len(layout.lines) + 0.26 * len(parts) + 0.7
     figure = blank(max(4.5, width), height)
     view_heatmaps(figure, summary)
+    return figure
+
+
+def _certified(summary: Mapping[str, Any]) -> Figure:
+    curves = radius_curves(summary)
+    figure = blank(*certified_size(curves))
+    certified_curves(figure, curves)
     return figure
 
 
