@@ -231,7 +231,13 @@ class BaseTask(LightningModule, ABC):
         """
         if self.input_size is not None and tuple(image.shape[-2:]) != tuple(self.input_size):
             image = F.interpolate(image, self.input_size, mode="bilinear", antialias=True)
-        return answer_of(self.model((image - self.mean) / self.std))
+        output = answer_of(self.model((image - self.mean) / self.std))
+        if output.ndim == 0 or len(output) != len(image):
+            raise InputError(
+                f"the network returns {tuple(output.shape)} for {len(image)} images; expected "
+                f"[{len(image)}, ...], an answer for each. Have it keep the batch in the first place."
+            )
+        return output
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Record]]:
         """Measure every view of a batch: the clean images, and what `AttackAndPurify` put there."""

@@ -11,6 +11,7 @@ from dds.batch import Batch
 from dds.errors import InputError
 from dds.metrics.detection import THRESHOLDS, CocoAveragePrecision, match, to_bits
 from dds.metrics.resampling import Resampling
+from dds.models.answers import detections_of
 from dds.models.detectors.detector_losses import Target, apart, batch_loss, image_losses
 from dds.tasks.base import BaseTask, Statistics
 from dds.tasks.packed_boxes import MOST, fuse, pack
@@ -40,7 +41,8 @@ class ObjectDetection(BaseTask):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return detections `[B, 100, 6]`: x1, y1, x2, y2, score, class by falling score; score 0: none."""
-        return torch.stack([_pack(found) for found in self.model(apart(image))])
+        found = detections_of(self.model(apart(image)), len(image))
+        return torch.stack([_pack(one) for one in found])
 
     def image_loss(self, image: Tensor, batch: Batch) -> Tensor:
         """Return the sum of the network's training losses on each image, `[B]`."""

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torchvision.models.detection import FCOS, RetinaNet
 from torchvision.models.detection.ssd import SSD
 
+from dds.models.answers import losses_of
+
 Target = dict[str, Tensor]
 """`boxes` `[N, 4]` and `labels` `[N]` of an image."""
 
@@ -46,8 +48,8 @@ def image_losses(model: nn.Module, images: Tensor, targets: list[Target], seeds:
         return torch.stack([_loss_of_one(model, *one) for one in one_by_one])
 
 
-def _total(losses: dict[str, Tensor]) -> Tensor:
-    return torch.stack(list(losses.values())).sum(0)
+def _total(output: Any) -> Tensor:
+    return torch.stack(list(losses_of(output).values())).sum(0)
 
 
 def _loss_of_one(model: nn.Module, image: Tensor, target: Target, seed: int) -> Tensor:
