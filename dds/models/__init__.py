@@ -1,6 +1,7 @@
 from dds.models.detectors.small_detector import small_fcos
 from dds.models.dinov2.dinov2 import DinoClassifier, DinoDepth, DinoSegmenter
 from dds.models.gem import GeM
+from dds.models.hub.huggingface import huggingface
 from dds.models.linear_head import LinearHead
 from dds.models.weights import pretrained
 
@@ -10,6 +11,7 @@ __all__ = [
     "DinoSegmenter",
     "GeM",
     "LinearHead",
+    "huggingface",
     "pretrained",
     "small_fcos",
 ]

@@ -11,6 +11,8 @@ Channels = float | Iterable[float]
 
 _SET = "Set task.mean and task.std to what its input wants, or to [0] and [1] if it sees to that itself"
 
+_NOTHING = {"mean": [0.0], "std": [1.0]}
+
 
 def own_normalisation(model: nn.Module) -> tuple[Channels, Channels]:
     """Return the mean and std that a network says its input wants; 0 and 1 where it says nothing.
@@ -33,6 +35,21 @@ def own_normalisation(model: nn.Module) -> tuple[Channels, Channels]:
                 f"mean and std of {said}; whether the wrapper brings that about cannot be seen. {_SET}."
             )
     return 0.0, 1.0
+
+
+def refuse_second_normalisation(model: nn.Module, mean: object, std: object) -> None:
+    """Refuse a mean or std for a network that normalises its input by itself.
+
+    Raises:
+        InputError: If any is given but that changes nothing.
+    """
+    given = {name: value for name, value in (("mean", mean), ("std", std)) if value is not None}
+    if getattr(model, "normalises_itself", False) and given not in ({}, _NOTHING):
+        raise InputError(
+            f"task.{' and task.'.join(given)} would normalise a second time: {type(model).__name__} does it "
+            "by the model's own image processor. Leave it out; processor: {image_mean: […], image_std: […]} "
+            "changes what the network does."
+        )
 
 
 def _said(model: nn.Module) -> tuple[Channels, Channels] | None:

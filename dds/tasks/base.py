@@ -17,7 +17,7 @@ from dds.metrics.intervals import Interval
 from dds.metrics.resampling import Resampling
 from dds.models.answers import answer_of
 from dds.models.features import find_layer, find_pooled_layer, outputs_of, pool, seen_last
-from dds.models.normalisation import Channels, own_normalisation
+from dds.models.normalisation import Channels, own_normalisation, refuse_second_normalisation
 from dds.models.wrappers import unwrapped
 from dds.models.zoo import resolve
 from dds.numbers import plain
@@ -88,6 +88,7 @@ class BaseTask(LightningModule, ABC):
         super().__init__()
         self.model = unwrapped(resolve(model))
         given: tuple[Channels | None, Channels | None] = plain(mean), plain(std)
+        refuse_second_normalisation(self.model, *given)
         own = own_normalisation(self.model) if None in given else (0.0, 1.0)
         for name, said, default in zip(("mean", "std"), given, own, strict=True):
             self.register_buffer(name, _channels(default if said is None else said, name), persistent=False)
