@@ -2,6 +2,7 @@ from dds.models.detectors.small_detector import small_fcos
 from dds.models.dinov2.dinov2 import DinoClassifier, DinoDepth, DinoSegmenter
 from dds.models.gem import GeM
 from dds.models.hub.huggingface import huggingface
+from dds.models.hub.zero_shot import zero_shot
 from dds.models.linear_head import LinearHead
 from dds.models.weights import pretrained
 
@@ -14,4 +15,5 @@ __all__ = [
     "huggingface",
     "pretrained",
     "small_fcos",
+    "zero_shot",
 ]

@@ -23,7 +23,8 @@ class Preprocessing:
         if getattr(processor, "backend", None) != "torchvision":
             raise InputError(
                 f"{type(processor).__name__} does not work on tensors, so that attacks would have no "
-                "gradient through it. Load the network by a function of your own, and set task.mean and task.std."
+                "gradient through it. Load the network by a function of your own, and set "
+                "task.mean and task.std."
             )
         rescaled = settings.get("do_rescale", processor.do_rescale)
         factor = settings.get("rescale_factor", processor.rescale_factor) if rescaled else 1.0

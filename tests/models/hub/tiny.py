@@ -1,7 +1,11 @@
 """Tiny models of the real classes, with random weights, as `save_pretrained` leaves them in a folder."""
 
+import json
+
+import open_clip
 import torch
 import transformers as hf
+from safetensors.torch import save_file
 
 SIDE = 32
 SQUARE = {"height": SIDE, "width": SIDE}
@@ -47,7 +51,7 @@ def clip_classifier():
 
 
 def clip_towers():
-    text = {"vocab_size": 600, "max_position_embeddings": 16, "eos_token_id": 1}
+    text = {"vocab_size": 600, "max_position_embeddings": 32, "eos_token_id": 1}
     tower = {name: value for name, value in VIT.items() if not name.endswith("size") or name[0] in "hi"}
     tower = {name: value for name, value in tower.items() if name != "image_size"}
     return {"vision_config": VIT, "text_config": {**tower, **text}, "projection_dim": 12}
@@ -246,6 +250,27 @@ def siglip():
     return hf.SiglipModel(hf.SiglipConfig(**towers)), hf.SiglipImageProcessor(size=SQUARE)
 
 
+def tokenizer():
+    """Spells every word."""
+    letters = [*"abcdefghijklmnopqrstuvwxyz."]
+    words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    return hf.CLIPTokenizer(vocab={word: place for place, word in enumerate(words)}, merges=[])
+
+
+def save_open_clip(folder):
+    """Write a model as open_clip's `push_to_hf_hub` does, and return its name."""
+    torch.manual_seed(0)
+    vision = {"image_size": SIDE, "layers": 2, "width": 16, "patch_size": 8, "head_width": 8}
+    text = {"context_length": 20, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1}
+    model = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
+    norm = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}
+    folder.mkdir()
+    config = {"model_cfg": model, "preprocess_cfg": norm}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    save_file(open_clip.CLIP(**model).state_dict(), folder / "open_clip_model.safetensors")
+    return f"local-dir:{folder}"
+
+
 def save(make, folder, **options):
     """Write a model and its image processor to a folder, and return its path."""
     torch.manual_seed(0)
@@ -256,4 +281,6 @@ def save(make, folder, **options):
             torch.nn.init.xavier_normal_(weight)  # as they begin, gradients nearly vanish
     network.eval().save_pretrained(path)
     processor.save_pretrained(path)
+    if make in (clip, siglip):
+        tokenizer().save_pretrained(path)
     return str(path)
