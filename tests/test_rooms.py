@@ -22,7 +22,7 @@ ROOMS = (
     ("purifiers", "metrics", "data"),
     ("models",),
     ("batch", "noise", "numbers", "streams", "coco_ids"),
-    ("errors",),
+    ("errors", "startup"),
 )
 """From the top down; rooms of one line do not import each other."""
 

@@ -4,6 +4,7 @@ from dds.models.gem import GeM
 from dds.models.hub.huggingface import huggingface
 from dds.models.hub.zero_shot import zero_shot
 from dds.models.linear_head import LinearHead
+from dds.models.torchvision_network import torchvision_network
 from dds.models.weights import pretrained
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "huggingface",
     "pretrained",
     "small_fcos",
+    "torchvision_network",
     "zero_shot",
 ]

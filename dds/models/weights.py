@@ -16,6 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dds.errors import InputError
+from dds.models.checkpoint_layouts import fitting, shown, the_fitting
+
+_AUTO = "auto"
 
 BUILDERS = ("dds.models", "diffusers", "segmentation_models_pytorch", "timm", "torchvision")
 """Packages whose networks a weights file may name as its own."""
@@ -47,7 +50,7 @@ def pretrained(
         model: The network, given by `class_path` and `init_args`.
         weights: A `.safetensors` file or a checkpoint written by `torch.save`.
         key: The checkpoint's entry that holds the weights, e.g. `state_dict`; dots descend, as in
-            `model.state_dict`.
+            `model.state_dict`. `auto`: the only entry, with the only prefix, that fits the network.
         strip: A prefix to take off every name, e.g. `module.`.
         in_order: The file's entries are those of the network in the same order under other names, as of the
             same architecture in another package; only their number and shapes can be checked.
@@ -61,14 +64,21 @@ def pretrained(
         InputError: If the file is absent, needs code to be read, or does not fit the network exactly, or if
             there is nothing to ignore by a pattern.
     """
-    state = read_weights(weights)
-    if key is not None:
+    content = state = read_weights(weights)
+    if key == _AUTO:
+        key, strip = the_fitting(model, content, weights)
+    if key:
         state = _descend(state, key, weights)
     state = _without(state, [ignore] if isinstance(ignore, str) else ignore or [], strip, weights)
     names = list(model.state_dict()) if in_order else [name.removeprefix(strip) for name in state]
     if len(names) != len(state):
         raise InputError(f"{weights} has {len(state)} entries; {type(model).__name__} has {len(names)}.")
-    load_strictly(model, dict(zip(names, state.values(), strict=True)), weights)
+    try:
+        load_strictly(model, dict(zip(names, state.values(), strict=True)), weights)
+    except InputError as error:
+        if found := list(fitting(model, content)):
+            raise InputError(f"{error} What fits: {shown(found)}.") from error
+        raise
     return model
 
 

@@ -17,7 +17,12 @@ from dds.metrics.intervals import Interval
 from dds.metrics.resampling import Resampling
 from dds.models.answers import answer_of
 from dds.models.features import find_layer, find_pooled_layer, outputs_of, pool, seen_last
-from dds.models.normalisation import Channels, own_normalisation, refuse_second_normalisation
+from dds.models.normalisation import (
+    Channels,
+    own_normalisation,
+    refuse_second_normalisation,
+    why_not_normalised,
+)
 from dds.models.wrappers import unwrapped
 from dds.models.zoo import resolve
 from dds.numbers import plain
@@ -71,6 +76,9 @@ class BaseTask(LightningModule, ABC):
     zero_or_one: ClassVar[tuple[str, ...]] = ()
     """Those of the `unit_scores` that are 1 for yes and 0 for no, and nothing between."""
 
+    normalises: ClassVar[bool] = True
+    """Whether `mean` and `std` are used; detectors see to that themselves."""
+
     localised: ClassVar[bool] = False
     """Whether targets belong to places in the image, so that it must not be moved without them."""
 
@@ -90,6 +98,9 @@ class BaseTask(LightningModule, ABC):
         given: tuple[Channels | None, Channels | None] = plain(mean), plain(std)
         refuse_second_normalisation(self.model, *given)
         own = own_normalisation(self.model) if None in given else (0.0, 1.0)
+        unsaid = self.normalises and None in given
+        self.doubts = list(filter(None, [why_not_normalised(self.model) if unsaid else None]))
+        """What the plan warns of."""
         for name, said, default in zip(("mean", "std"), given, own, strict=True):
             self.register_buffer(name, _channels(default if said is None else said, name), persistent=False)
         _check_normalisation(self.mean.flatten().tolist(), self.std.flatten().tolist())

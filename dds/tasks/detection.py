@@ -38,6 +38,7 @@ class ObjectDetection(BaseTask):
     utility = "AP"
     score = "f1"
     localised = True
+    normalises = False
 
     def forward(self, image: Tensor) -> Tensor:
         """Return detections `[B, 100, 6]`: x1, y1, x2, y2, score, class by falling score; score 0: none."""

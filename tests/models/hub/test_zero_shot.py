@@ -85,7 +85,7 @@ def test_names_come_from_a_file_or_from_imagenet(tmp_path):
     [
         ({"classes": ["dog"]}, "1 names, or an empty one"),
         ({"classes": ["dog", " "]}, "2 names, or an empty one"),
-        ({"classes": "dogs"}, "classes='dogs'; expected names, the path"),
+        ({"classes": "dogs"}, "classes='dogs'; expected names, a text file"),
         ({"classes": CLASSES, "templates": ["a photo"]}, r"templates=\['a photo'\]; expected sentences"),
         ({"classes": CLASSES, "name": "vit"}, "a ViTModel without a text model"),
         (

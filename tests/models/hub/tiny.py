@@ -70,14 +70,14 @@ def efficientnet():
     return hf.EfficientNetForImageClassification(config), hf.EfficientNetImageProcessor(size=SQUARE)
 
 
-def segformer():
+def segformer(labels=5):
     config = hf.SegformerConfig(
         depths=[1, 1, 1, 1],
         hidden_sizes=[4, 8, 8, 8],
         num_attention_heads=[1, 1, 1, 1],
         mlp_ratios=[1, 1, 1, 1],
         decoder_hidden_size=8,
-        num_labels=5,
+        num_labels=labels,
     )
     return hf.SegformerForSemanticSegmentation(config), hf.SegformerImageProcessor(size=SQUARE)
 
