@@ -23,6 +23,9 @@ _AUTO = "auto"
 BUILDERS = ("dds.models", "diffusers", "segmentation_models_pytorch", "timm", "torchvision")
 """Packages whose networks a weights file may name as its own."""
 
+_FETCHING = ("dds.models.hub.zero_shot",)
+"""Modules among them that cannot do without."""
+
 NO_WEIGHTS = {
     "backbone_weights": None,
     "encoder_weights": None,
@@ -243,10 +246,12 @@ def _build(spec: Mapping[str, Any], path: str | Path) -> nn.Module:
             "built for a file. Name the network yourself, by dds.models.pretrained, where you trust the file."
         )
     arguments = {**spec.get("init_args", {}), **spec.get("dict_kwargs", {})}
+    fetching = signature(build).parameters.keys() & NO_WEIGHTS.keys()
+    arguments |= {key: NO_WEIGHTS[key] for key in fetching}  # the file holds them all, and fetches none
     for key, value in arguments.items():
         if isinstance(value, Mapping) and "class_path" in value:
             arguments[key] = _build(value, path)
-        arguments[key] = NO_WEIGHTS.get(key, arguments[key])  # the file holds them all, and fetches none
+        arguments[key] = NO_WEIGHTS.get(key, arguments[key])
     return build(**arguments)
 
 
@@ -259,5 +264,7 @@ def _builder(class_path: str) -> Callable[..., nn.Module] | None:
     if not f"{module}.".startswith(tuple(f"{package}." for package in BUILDERS)):
         return None
     found = getattr(importlib.import_module(module), name)
+    if getattr(found, "__module__", "") in _FETCHING:
+        return None
     made = found if isclass(found) else signature(found).return_annotation
     return found if isclass(made) and issubclass(made, nn.Module) else None

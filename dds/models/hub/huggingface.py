@@ -55,7 +55,7 @@ def huggingface(
         depth: Whether depth is in metres or relative; default: what the model says, else relative.
         labels: Of a detector, the data set's class for each of the model's; default: COCO's ids for a model
             of COCO, else its classes counted from 1.
-        pretrained: False: random weights in the same architecture.
+        pretrained: False: random weights in the same architecture, of which nothing is fetched.
 
     Returns:
         The network, float32.
@@ -67,13 +67,15 @@ def huggingface(
     transformers = library("transformers")
     source = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
     with reaching(name):
-        config = transformers.AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(
+            source, revision=revision, trust_remote_code=False, local_files_only=not pretrained
+        )
     if config.model_type == "timm_wrapper":
         return _of_timm(source, revision, task, pretrained)
     kind = _kind(transformers, config, name, task)
     with quietly(transformers):
         network, missing = _load(transformers, kind, source, revision, config, pretrained)
-        preprocessing = read_preprocessing(source, revision, processor)
+        preprocessing = read_preprocessing(source, revision, processor, not pretrained)
     if missing and kind == "features" and all(key.startswith("pooler.") for key in missing):
         network.pooler, missing = None, set()  # it would pool at random; the class token is there
     if missing:

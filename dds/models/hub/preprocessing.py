@@ -59,13 +59,16 @@ def _rescale_and_normalise(
     return processor.normalize(images, mean, std)  # type: ignore[no-any-return]
 
 
-def read_preprocessing(name: str, revision: str | None, settings: dict[str, Any] | None) -> Preprocessing:
+def read_preprocessing(
+    name: str, revision: str | None, settings: dict[str, Any] | None, local: bool = False
+) -> Preprocessing:
     """Read the image processor of a model.
 
     Args:
         name: A folder, or a name on the hub.
         revision: Of the name on the hub.
         settings: Those of its settings that are changed.
+        local: Whether nothing is fetched.
 
     Raises:
         InputError: If it has none, so that nobody knows what its input wants, or one that cannot be read.
@@ -74,7 +77,7 @@ def read_preprocessing(name: str, revision: str | None, settings: dict[str, Any]
     try:
         with reaching(name):
             processor = transformers.AutoImageProcessor.from_pretrained(
-                name, revision=revision, trust_remote_code=False
+                name, revision=revision, trust_remote_code=False, local_files_only=local
             )
     except InputError as error:
         if not settings:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from dds.errors import InputError
 from dds.models import huggingface
 from dds.models.hub.huggingface import huggingface as load
+from dds.models.weights import load_self_describing, save_self_describing
 from dds.tasks import (
     Classification,
     DepthEstimation,
@@ -384,6 +385,15 @@ def test_without_transformers_its_installation_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "transformers", None)
     with pytest.raises(InputError, match=r"read by transformers.*pip install 'dds\[hub\]'"):
         load("any/thing")
+
+
+def test_a_file_of_training_rebuilds_a_model_of_the_hub(tmp_path):
+    network = huggingface(tiny.save(tiny.vit, tmp_path)).eval()
+    spec = {"class_path": "dds.models.huggingface", "init_args": {"name": str(tmp_path / "vit")}}
+    save_self_describing(network, spec, tmp_path / "net.safetensors")
+    _, ours = pictures(*SIZES[1])
+    loaded = load_self_describing(tmp_path / "net.safetensors").eval()
+    torch.testing.assert_close(loaded(ours), network(ours), rtol=0.05, atol=0.05)  # half precision
 
 
 def test_models_of_timm_are_built_by_timm(tmp_path):
