@@ -80,16 +80,16 @@ def _plan_or_run(parser: ArgumentParser, config: Namespace, built: Namespace) ->
         conditions = built.protocol.plan.conditions
         chosen = matching([condition.key for condition in conditions], config.conditions)
         built.protocol.plan = Plan.of(condition for condition in conditions if condition.key in chosen)
-        _show_plan(built.protocol, config.show)
+        _show_plan(built.task, built.protocol, config.show)
     else:
         _run(parser, config, built)
 
 
-def _show_plan(protocol: AttackAndPurify, show: str) -> None:
+def _show_plan(task: BaseTask, protocol: AttackAndPurify, show: str) -> None:
     if show == "json":
         print(json.dumps(protocol.costs()))
     else:
-        make_console().print(protocol.describe())
+        make_console().print(protocol.describe(task.doubts))
 
 
 def _command(name: str) -> Callable[[list[str]], None]:

@@ -19,6 +19,7 @@ from data.test_voc_classification import write_voc
 from data.test_voc_segmentation import write_voc as write_voc_masks
 from models.test_dinov2 import head_state, write_head
 from test_cli import EVALUATIONS, TRAININGS, conditions, run_evaluate, run_train
+from test_hub_configs import HUB
 
 from dds.attacks import PGD
 from dds.callbacks import AttackAndPurify
@@ -236,7 +237,7 @@ def test_the_size_that_a_yaml_states_is_that_of_its_plan(config):
 
 def test_every_shipped_yaml_is_tested():
     others = {"det_coco_small.yaml", "sanity_scenes.yaml"}
-    tested = {*EVALUATIONS, *STUDY, *SMALL_STUDY, *STUDY_OF_SCENES, *others}
+    tested = {*EVALUATIONS, *STUDY, *SMALL_STUDY, *STUDY_OF_SCENES, *HUB, *others}
     assert {path.name for path in CONFIGS.glob("*.yaml")} == tested
     trained = {*TRAININGS, *HEADS, "cls_voc", "depth_rooms", "seg_camvid", "denoiser_camvid"}
     assert {path.stem for path in CONFIGS.glob("train/*.yaml")} == trained

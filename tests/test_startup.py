@@ -33,9 +33,12 @@ LINES = [
 
 SCRIPT = """
 import json, sys
-import dds.cli, dds.training
+import lightning.pytorch
 
 heavy, lines = json.loads(sys.argv[1])
+heavy = [name for name in heavy if name not in sys.modules]
+import dds.cli, dds.training
+
 found = {"import": [name for name in heavy if name in sys.modules]}
 for line in lines:
     try:

@@ -201,6 +201,7 @@ FOREIGN = {
     "dds.models.weights.importlib.import_module": {"name": "antigravity"},
     "dds.models.weights.save_file": {"tensors": {}, "filename": "harm"},
     "dds.models.download.cached": {"url": "file:///etc/hostname"},
+    "dds.models.zero_shot": {"name": "somebody/something", "classes": ["a", "b"]},
     "dds.attacks.ArtAttack": {"attack": "antigravity.x"},
     "dds.training.train": {"arguments": ["--config=denoiser_scenes"]},
     "dds": {},
@@ -220,6 +221,23 @@ def test_a_weights_file_calls_nothing_but_networks(tmp_path, class_path, nested)
     ):
         load_self_describing(path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["net.safetensors"]
+
+
+def test_a_weights_file_fetches_nothing_from_the_hub(tmp_path, monkeypatch):
+    import transformers
+
+    asked = []
+
+    def refuse(name, **options):
+        asked.append((name, options["local_files_only"]))
+        raise OSError("not in the cache")
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", refuse)
+    spec = {"class_path": "dds.models.huggingface", "init_args": {"name": "some/thing", "pretrained": True}}
+    path = describe(tmp_path / "net.safetensors", json.dumps(spec))
+    with pytest.raises(InputError, match="some/thing cannot be loaded: not in the cache"):
+        load_self_describing(path)
+    assert asked == [("some/thing", True)]
 
 
 @pytest.mark.parametrize(

@@ -133,10 +133,14 @@ class AttackAndPurify(Callback):
         """Whether some attack's calls show only as it goes on."""
         return self.plan.is_open(self.attacks)
 
-    def describe(self) -> Table:
-        """Return the plan as a table, above what may not have been meant."""
+    def describe(self, doubts: Iterable[str] = ()) -> Table:
+        """Return the plan as a table, above what may not have been meant.
+
+        Args:
+            doubts: Those of the task.
+        """
         table = self.plan.table(self.attacks, self.defences.calls)
-        table.caption = "\n".join(self._doubts()) or None
+        table.caption = "\n".join([*doubts, *self._doubts()]) or None
         return table
 
     def _doubts(self) -> Iterator[str]:

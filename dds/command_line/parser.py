@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
+from dds.command_line.factories import admit_factories
 from dds.command_line.help import BriefFormatter, help_of, wanted_help
 from dds.command_line.importing import import_from
 from dds.command_line.nearest import did_you_mean
@@ -16,6 +17,9 @@ Arguments = list[str] | None
 """Command-line arguments; None: those of the process."""
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+admit_factories()
 
 
 class _ConfigByName(ActionConfigFile):  # type: ignore[misc]
@@ -83,6 +87,10 @@ class Parser(ArgumentParser):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{**_OPTIONS, **options, "exit_on_error": False})
+
+    def add_function_arguments(self, *args: Any, **options: Any) -> Any:
+        """Take also what a function does not say the type of."""
+        return super().add_function_arguments(*args, **{**options, "fail_untyped": False})
 
     def parse_args(self, args: Any = None, *others: Any, **options: Any) -> Namespace:
         """Parse arguments; where one asks for help on a class, print that and exit."""

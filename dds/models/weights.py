@@ -16,9 +16,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from dds.errors import InputError
+from dds.models.checkpoint_layouts import fitting, shown, the_fitting
+
+_AUTO = "auto"
 
 BUILDERS = ("dds.models", "diffusers", "segmentation_models_pytorch", "timm", "torchvision")
 """Packages whose networks a weights file may name as its own."""
+
+_FETCHING = ("dds.models.hub.zero_shot",)
+"""Modules among them that cannot do without."""
 
 NO_WEIGHTS = {
     "backbone_weights": None,
@@ -47,7 +53,7 @@ def pretrained(
         model: The network, given by `class_path` and `init_args`.
         weights: A `.safetensors` file or a checkpoint written by `torch.save`.
         key: The checkpoint's entry that holds the weights, e.g. `state_dict`; dots descend, as in
-            `model.state_dict`.
+            `model.state_dict`. `auto`: the only entry, with the only prefix, that fits the network.
         strip: A prefix to take off every name, e.g. `module.`.
         in_order: The file's entries are those of the network in the same order under other names, as of the
             same architecture in another package; only their number and shapes can be checked.
@@ -61,14 +67,21 @@ def pretrained(
         InputError: If the file is absent, needs code to be read, or does not fit the network exactly, or if
             there is nothing to ignore by a pattern.
     """
-    state = read_weights(weights)
-    if key is not None:
+    content = state = read_weights(weights)
+    if key == _AUTO:
+        key, strip = the_fitting(model, content, weights)
+    if key:
         state = _descend(state, key, weights)
     state = _without(state, [ignore] if isinstance(ignore, str) else ignore or [], strip, weights)
     names = list(model.state_dict()) if in_order else [name.removeprefix(strip) for name in state]
     if len(names) != len(state):
         raise InputError(f"{weights} has {len(state)} entries; {type(model).__name__} has {len(names)}.")
-    load_strictly(model, dict(zip(names, state.values(), strict=True)), weights)
+    try:
+        load_strictly(model, dict(zip(names, state.values(), strict=True)), weights)
+    except InputError as error:
+        if found := list(fitting(model, content)):
+            raise InputError(f"{error} What fits: {shown(found)}.") from error
+        raise
     return model
 
 
@@ -233,10 +246,12 @@ def _build(spec: Mapping[str, Any], path: str | Path) -> nn.Module:
             "built for a file. Name the network yourself, by dds.models.pretrained, where you trust the file."
         )
     arguments = {**spec.get("init_args", {}), **spec.get("dict_kwargs", {})}
+    fetching = signature(build).parameters.keys() & NO_WEIGHTS.keys()
+    arguments |= {key: NO_WEIGHTS[key] for key in fetching}  # the file holds them all, and fetches none
     for key, value in arguments.items():
         if isinstance(value, Mapping) and "class_path" in value:
             arguments[key] = _build(value, path)
-        arguments[key] = NO_WEIGHTS.get(key, arguments[key])  # the file holds them all, and fetches none
+        arguments[key] = NO_WEIGHTS.get(key, arguments[key])
     return build(**arguments)
 
 
@@ -249,5 +264,7 @@ def _builder(class_path: str) -> Callable[..., nn.Module] | None:
     if not f"{module}.".startswith(tuple(f"{package}." for package in BUILDERS)):
         return None
     found = getattr(importlib.import_module(module), name)
+    if getattr(found, "__module__", "") in _FETCHING:
+        return None
     made = found if isclass(found) else signature(found).return_annotation
     return found if isclass(made) and issubclass(made, nn.Module) else None

@@ -28,6 +28,11 @@ def resolve(model: str | nn.Module) -> nn.Module:
     """
     if isinstance(model, nn.Module):
         return model
+    if not isinstance(model, str):
+        raise InputError(
+            f"model is a {type(model).__name__}; expected a network, its name in the zoo, or the path of a "
+            "file. Where a function makes more than a network, wrap it in one that returns that alone."
+        )
     return load_self_describing(locate(model))
 
 

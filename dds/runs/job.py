@@ -163,4 +163,4 @@ class Job:
         self.data.finished = self.grid.others(piece.images, trainer.world_size)
         if trainer.is_global_zero:
             counts = f"Now measuring {len(piece.images)} images, of {len(self.grid.images)} in all."
-            self._console.print(self.protocol.describe(), counts)
+            self._console.print(self.protocol.describe(self.task.doubts), counts)

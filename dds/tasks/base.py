@@ -19,7 +19,12 @@ from dds.metrics.intervals import Interval
 from dds.metrics.resampling import Resampling
 from dds.models.answers import answer_of
 from dds.models.features import find_layer, find_pooled_layer, outputs_of, pool, seen_last
-from dds.models.normalisation import Channels, own_normalisation
+from dds.models.normalisation import (
+    Channels,
+    own_normalisation,
+    refuse_second_normalisation,
+    why_not_normalised,
+)
 from dds.models.wrappers import unwrapped
 from dds.models.zoo import resolve
 from dds.numbers import plain
@@ -81,6 +86,9 @@ class BaseTask(LightningModule, ABC):
     chooses: ClassVar[bool] = False
     """Whether `certify` needs draws that choose an answer before others confirm it."""
 
+    normalises: ClassVar[bool] = True
+    """Whether `mean` and `std` are used; detectors see to that themselves."""
+
     localised: ClassVar[bool] = False
     """Whether targets belong to places in the image, so that it must not be moved without them."""
 
@@ -98,7 +106,11 @@ class BaseTask(LightningModule, ABC):
         super().__init__()
         self.model = unwrapped(resolve(model))
         given: tuple[Channels | None, Channels | None] = plain(mean), plain(std)
+        refuse_second_normalisation(self.model, *given)
         own = own_normalisation(self.model) if None in given else (0.0, 1.0)
+        unsaid = self.normalises and None in given
+        self.doubts = list(filter(None, [why_not_normalised(self.model) if unsaid else None]))
+        """What the plan warns of."""
         for name, said, default in zip(("mean", "std"), given, own, strict=True):
             self.register_buffer(name, _channels(default if said is None else said, name), persistent=False)
         _check_normalisation(self.mean.flatten().tolist(), self.std.flatten().tolist())
@@ -274,7 +286,13 @@ class BaseTask(LightningModule, ABC):
         """
         if self.input_size is not None and tuple(image.shape[-2:]) != tuple(self.input_size):
             image = F.interpolate(image, self.input_size, mode="bilinear", antialias=True)
-        return answer_of(self.model((image - self.mean) / self.std))
+        output = answer_of(self.model((image - self.mean) / self.std))
+        if output.ndim == 0 or len(output) != len(image):
+            raise InputError(
+                f"the network returns {tuple(output.shape)} for {len(image)} images; expected "
+                f"[{len(image)}, ...], an answer for each. Have it keep the batch in the first place."
+            )
+        return output
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Record]]:
         """Measure every view of a batch: the clean images, and what `AttackAndPurify` put there."""

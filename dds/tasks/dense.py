@@ -8,7 +8,7 @@ from dds.tasks.base import BaseTask
 
 
 class DenseTask(BaseTask):
-    """A task with an answer for each pixel; any network that returns `[B, C, h, w]`.
+    """A task with an answer for each pixel; any network that returns `[B, C, h, w]`, or `[B, h, w]`.
 
     Images whose sides the network cannot divide are padded, and outputs of another size are interpolated to
     the image's.
@@ -21,6 +21,7 @@ class DenseTask(BaseTask):
         height, width = image.shape[-2:]
         padded = image if self.input_size is not None else pad_to_multiple(image, size_multiple(self.model))
         output = super().forward(padded)
+        output = output[:, None] if output.ndim == 3 else output  # one channel, as transformers' depth
         if output.ndim != 4:
             raise InputError(
                 f"the network returns {tuple(output.shape)}; expected [B, channels, h, w], one value or "

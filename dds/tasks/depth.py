@@ -57,6 +57,11 @@ class DepthEstimation(DenseTask):
         super().__init__(model, **options)
         if max_depth <= NEAREST:
             raise InputError(f"max_depth={max_depth}; expected metres, more than {NEAREST}.")
+        if getattr(self.model, "relative", False):
+            raise InputError(
+                f"the network tells relative depth, without a unit ({type(self.model).__name__}); expected "
+                "metres. Name a metric model; where this one is, set depth: metric beside its name."
+            )
         self.max_depth, self.crop, self.log_output = max_depth, crop, log_output
 
     def forward(self, image: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from dds.certificates import Asked, Way, least_box_iou, median_interval
 from dds.errors import InputError
 from dds.metrics.detection import THRESHOLDS, CocoAveragePrecision, match, to_bits
 from dds.metrics.resampling import Resampling
+from dds.models.answers import detections_of
 from dds.models.detectors.detector_losses import Target, apart, batch_loss, image_losses
 from dds.tasks.base import BaseTask, Statistics
 from dds.tasks.packed_boxes import MOST, fuse, pack
@@ -41,10 +42,12 @@ class ObjectDetection(BaseTask):
     score = "f1"
     votes: ClassVar[Mapping[str, Way]] = {"found": "yes or no", "box_iou": "lower bound"}
     localised = True
+    normalises = False
 
     def forward(self, image: Tensor) -> Tensor:
         """Return detections `[B, 100, 6]`: x1, y1, x2, y2, score, class by falling score; score 0: none."""
-        return torch.stack([_pack(found) for found in self.model(apart(image))])
+        found = detections_of(self.model(apart(image)), len(image))
+        return torch.stack([_pack(one) for one in found])
 
     def image_loss(self, image: Tensor, batch: Batch) -> Tensor:
         """Return the sum of the network's training losses on each image, `[B]`."""

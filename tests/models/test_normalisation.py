@@ -1,9 +1,14 @@
+import pytest
 import segmentation_models_pytorch as smp
 import timm
 import torch
+import torchvision
 
-from dds.models.normalisation import own_normalisation
+from dds.errors import InputError
+from dds.models import torchvision_network
+from dds.models.normalisation import own_normalisation, why_not_normalised
 from dds.models.weights import load_self_describing, save_self_describing
+from dds.tasks import Classification, ObjectDetection
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -37,3 +42,31 @@ def test_a_trained_network_keeps_what_it_was_trained_with(tmp_path):
     save_self_describing(timm.create_model("resnet10t"), spec, tmp_path / "model.safetensors")
     loaded = load_self_describing(tmp_path / "model.safetensors")
     assert own_normalisation(loaded) == ([0.5, 0.5, 0.5], [0.25, 0.25, 0.25])
+
+
+def test_weights_of_torchvision_bring_theirs(monkeypatch):
+    state = torchvision.models.get_model("mobilenet_v3_small").state_dict()
+    monkeypatch.setattr(torchvision.models.WeightsEnum, "get_state_dict", lambda *given, **options: state)
+    network = torchvision_network("mobilenet_v3_small", "IMAGENET1K_V1")
+    assert own_normalisation(network) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    for unknown in (("resnt18", "DEFAULT"), ("resnet18", "IMAGENET1K_V9")):
+        with pytest.raises(InputError, match=f"no network {unknown[0]} with weights {unknown[1]}"):
+            torchvision_network(*unknown)
+
+
+def trained(network):
+    for weight in network.parameters():
+        torch.nn.init.normal_(weight)
+    return network
+
+
+def test_a_trained_network_that_says_nothing_is_doubtful_where_nothing_is_set():
+    silent = trained(torchvision.models.get_model("mobilenet_v3_small"))
+    (said,) = Classification(silent).doubts
+    assert said.startswith("WARNING: nothing says how MobileNetV3 wants its input normalised")
+    assert "task.mean and task.std" in said
+    assert "[0.485, 0.456, 0.406]" in said
+    assert Classification(silent, mean=[0.5], std=[0.5]).doubts == []
+    assert Classification(timm.create_model("resnet10t")).doubts == []
+    assert why_not_normalised(torchvision.models.get_model("mobilenet_v3_small")) is None
+    assert ObjectDetection(silent).doubts == []

@@ -1,4 +1,5 @@
 import pickle
+import re
 
 import pytest
 import torch
@@ -152,3 +153,35 @@ def test_public_cifar_weights_load_strictly(shared_data):
     pretrained(CifarDenoiser(), str(weights / "cifar10_ddpm" / "ddpm.pth"))
     with pytest.raises(InputError, match="does not fit CifarResNet"):
         pretrained(CifarResNet(20), str(weights / "cifar10_resnet" / files[56]), "state_dict", "module.")
+
+
+LAYOUTS = {
+    "Lightning": (lambda state: {"epoch": 3, "state_dict": state}, "model.", "state_dict"),
+    "DataParallel": (lambda state: {"model": state}, "module.", "model"),
+    "teacher": (lambda state: {"student": {"w": torch.ones(1)}, "teacher": state}, "backbone.", "teacher"),
+    "average": (lambda state: {"ema": {"shadow": state}}, "", "ema.shadow"),
+    "plain": (lambda state: state, "net.0.", ""),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_only_entry_and_prefix_that_fit_are_named_and_taken(tmp_path, layout):
+    wrap, prefix, entry = LAYOUTS[layout]
+    source, target = nn.Linear(2, 2), nn.Linear(2, 2)
+    state = {f"{prefix}{name}": value for name, value in source.state_dict().items()}
+    torch.save(wrap(state), tmp_path / "net.ckpt")
+    said = f"What fits: key: {entry or 'null'}, strip: {prefix or chr(39) * 2}."
+    with pytest.raises(InputError, match=re.escape(said)):
+        pretrained(target, str(tmp_path / "net.ckpt"))
+    pretrained(target, str(tmp_path / "net.ckpt"), key="auto")
+    assert torch.equal(target.weight, source.weight)
+
+
+def test_several_that_fit_are_named_and_none_is_taken(tmp_path):
+    state = nn.Linear(2, 2).state_dict()
+    torch.save({"teacher": state, "student": state}, tmp_path / "net.ckpt")
+    said = "several do: key: student, strip: ''; or key: teacher, strip: ''. Name one."
+    with pytest.raises(InputError, match=re.escape(said)):
+        pretrained(nn.Linear(2, 2), str(tmp_path / "net.ckpt"), key="auto")
+    with pytest.raises(InputError, match="none does. Check the network's init_args"):
+        pretrained(nn.Linear(2, 3), str(tmp_path / "net.ckpt"), key="auto")

@@ -1,14 +1,17 @@
 """What every task does, shown on classification."""
 
+import re
+
 import pytest
 import timm
 import torch
+import torchvision
 from conftest import TinyClassifier
 from torch import nn
 
 from dds.batch import View
 from dds.errors import InputError
-from dds.tasks import Classification
+from dds.tasks import Classification, DepthEstimation, SemanticSegmentation
 
 
 def records_of(task, image, *shown):
@@ -74,3 +77,30 @@ def test_only_the_named_part_is_trained():
     assert not task.eval().model.fc.training
     with pytest.raises(InputError, match="no layer 'head'"):
         Classification(network, train_only="head")
+
+
+class Answering(nn.Module):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, image):
+        return self.answer(image)
+
+
+def test_an_answer_without_its_batch_is_named(images):
+    for answer, shape in ((lambda image: image.mean((2, 3))[:1], "(1, 3)"), (torch.mean, "()")):
+        with pytest.raises(InputError, match=re.escape(f"returns {shape} for 4 images; expected [4, ...]")):
+            Classification(Answering(answer))(images)
+
+
+def test_segmentation_networks_of_torchvision_answer_by_their_entry_out():
+    network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(num_classes=5, weights_backbone=None)
+    image = torch.rand(2, 3, 32, 32)
+    found = SemanticSegmentation(network.eval(), mean=[0], std=[1])(image)
+    assert torch.equal(found, network(image)["out"])
+
+
+def test_depth_without_a_channel_is_depth(images):
+    network = Answering(lambda image: {"predicted_depth": image[:, 0]})
+    assert torch.equal(DepthEstimation(network)(images), images[:, 0])

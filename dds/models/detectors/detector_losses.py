@@ -2,18 +2,28 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS, RetinaNet
 from torchvision.models.detection.ssd import SSD
 
+from dds.models.answers import losses_of
+
 Target = dict[str, Tensor]
 """`boxes` `[N, 4]` and `labels` `[N]` of an image."""
 
 _ONE_STAGE = (FCOS, RetinaNet, SSD)
 _NORMS = nn.modules.batchnorm._BatchNorm
+
+
+@runtime_checkable
+class ByImage(Protocol):
+    """A detector that tells its loss on each image by itself."""
+
+    def image_losses(self, images: Tensor, targets: list[Target]) -> Tensor:
+        """Return the losses `[B]` on images `[B, 3, H, W]` in [0, 1]."""
 
 
 def apart(images: Tensor) -> list[Tensor]:
@@ -23,6 +33,8 @@ def apart(images: Tensor) -> list[Tensor]:
 
 def batch_loss(model: nn.Module, images: Tensor, targets: list[Target]) -> Tensor:
     """Return the sum of a detector's losses on a batch `[B, 3, H, W]`."""
+    if isinstance(model, ByImage):
+        return model.image_losses(images, targets).mean()
     with _asked_for_losses(model):
         return _total(model(apart(images), targets))
 
@@ -30,7 +42,8 @@ def batch_loss(model: nn.Module, images: Tensor, targets: list[Target]) -> Tenso
 def image_losses(model: nn.Module, images: Tensor, targets: list[Target], seeds: list[int]) -> Tensor:
     """Return the sum of a detector's losses on each image by itself, `[B]`.
 
-    torchvision's one-stage detectors run once on the whole batch, any other once on each image.
+    torchvision's one-stage detectors run once on the whole batch, any other once on each image; one with an
+    `image_losses(images, targets)` of its own is asked for that.
 
     Args:
         model: The detector; its layers stay in the mode that they are in.
@@ -38,6 +51,8 @@ def image_losses(model: nn.Module, images: Tensor, targets: list[Target], seeds:
         targets: Of each image.
         seeds: Of each image, for detectors that draw the proposals that they are judged on.
     """
+    if isinstance(model, ByImage):
+        return model.image_losses(images, targets)
     with _asked_for_losses(model):
         if isinstance(model, _ONE_STAGE):
             with _images_apart(model):
@@ -46,8 +61,8 @@ def image_losses(model: nn.Module, images: Tensor, targets: list[Target], seeds:
         return torch.stack([_loss_of_one(model, *one) for one in one_by_one])
 
 
-def _total(losses: dict[str, Tensor]) -> Tensor:
-    return torch.stack(list(losses.values())).sum(0)
+def _total(output: Any) -> Tensor:
+    return torch.stack(list(losses_of(output).values())).sum(0)
 
 
 def _loss_of_one(model: nn.Module, image: Tensor, target: Target, seed: int) -> Tensor:

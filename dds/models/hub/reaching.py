@@ -1,0 +1,98 @@
+"""What cannot be had from the hub, and why."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dds.errors import InputError
+
+_LONGEST = 200  # characters of other people's messages
+
+_OFFLINE = "LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "ConnectionError"
+_REASONS = {
+    "GatedRepoError": "asks for its terms to be accepted on its page first, and for `hf auth login`",
+    "RevisionNotFoundError": "has no such revision",
+    "RepositoryNotFoundError": "is no model of the hub (a private one needs `hf auth login`), and no folder",
+    "HFValidationError": "is no folder, and cannot be a name on the hub",
+}
+"""By the names of the hub's errors, the most particular first."""
+
+
+def library(name: str) -> Any:
+    """Import `transformers` or `open_clip`, which take seconds, where they are used.
+
+    Raises:
+        InputError: If it is not installed.
+    """
+    try:
+        if name == "transformers":
+            import transformers
+
+            return transformers
+        import open_clip
+    except ImportError as error:
+        raise InputError(
+            f"models of the hub are read by {name}, which cannot be imported ({error}). Run: "
+            "pip install 'dds[hub]'"
+        ) from error
+    return open_clip
+
+
+@contextmanager
+def reaching(name: str) -> Iterator[None]:
+    """Say in one sentence why a model cannot be had, whichever library found out.
+
+    Raises:
+        InputError: If anything at all is raised while the context lasts.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # of any of these libraries, without a common base
+        raise InputError(f"{name} {_reason(error)}. {remedy(name)}") from error
+
+
+def remedy(name: str) -> str:
+    """Return what to do where a model cannot be loaded."""
+    if Path(name).expanduser().is_dir():
+        return "Download or save it again."
+    return (
+        f"Where the hub can be reached, run `hf download {name} --local-dir FOLDER`; the path of that "
+        "folder works here as well as the name."
+    )
+
+
+@contextmanager
+def quietly(transformers: Any) -> Iterator[None]:
+    """Keep transformers from progress bars and reports; what is wrong is said by `InputError`s."""
+    logging = transformers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _reason(error: BaseException) -> str:
+    raised = {kind.__name__ for one in _causes(error) for kind in type(one).__mro__}
+    for kind, reason in _REASONS.items():
+        if kind in raised:
+            return reason
+    if raised.intersection(_OFFLINE):
+        return "is neither a folder nor in the hub's cache, and the hub cannot be reached from here"
+    text = " ".join(str(error).split())
+    if "trust_remote_code" in text:
+        return "wants code from the hub, which is never run. Name a class of your own in its place"
+    return f"cannot be loaded: {text if len(text) <= _LONGEST else f'{text[:_LONGEST]}…'}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
