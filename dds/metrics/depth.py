@@ -1,5 +1,7 @@
 """Errors of depth, of each image by itself (Eigen et al., NeurIPS 2014, section 4.2)."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -26,3 +28,41 @@ def depth_errors(decision: Tensor, true: Tensor, known: Tensor) -> dict[str, Ten
 def mean_over_known(values: Tensor, known: Tensor) -> Tensor:
     """Average over the pixels that count, `[B, H, W]` to `[B]`; 0 where there is none."""
     return (values * known).sum((1, 2)) / known.sum((1, 2)).clamp(min=1)
+
+
+Align = Literal["none", "scale", "scale_shift"]
+
+
+def aligned(output: Tensor, target: Tensor, known: Tensor, align: Align) -> Tensor:
+    """Bring each image's output to its target, as relative depth is compared.
+
+    `scale`: by the ratio of their medians (Zhou et al., CVPR 2017); `scale_shift`: by the scale and shift of
+    the least squared difference (Ranftl et al., TPAMI 2022, section 5). An output that is the same everywhere
+    becomes the target's mean.
+
+    Args:
+        output: `[B, H, W]`; what is not finite stays so, and is not looked at.
+        target: `[B, H, W]`.
+        known: `[B, H, W]` bool, which pixels are looked at.
+        align: What is done.
+
+    Returns:
+        `[B, H, W]`; its gradient is that of the whole, so it leads nowhere by scale (and shift) alone.
+    """
+    if align == "none":
+        return output
+    seen = known & output.isfinite()
+    own, true = output.where(seen, 0).double(), target.where(seen, 0).double()
+    if align == "scale":
+        ratio = _median(true, seen) / _median(own, seen)
+        return (output * ratio.nan_to_num(0, 0, 0)).to(output)
+    mean_own, mean_true = (mean_over_known(one, seen)[:, None, None] for one in (own, true))
+    moved = own - mean_own
+    spread = mean_over_known(moved.square(), seen)
+    slope = mean_over_known(moved * (true - mean_true), seen) / spread.where(spread > 0, torch.inf)
+    return ((output - mean_own) * slope[:, None, None] + mean_true).to(output)
+
+
+def _median(values: Tensor, seen: Tensor) -> Tensor:
+    """Return the median of the pixels that are seen, `[B, 1, 1]`; NaN where there is none."""
+    return values.where(seen, torch.nan).flatten(1).nanmedian(1).values[:, None, None]

@@ -4,6 +4,7 @@ from dds.models.gem import GeM
 from dds.models.hub.huggingface import huggingface
 from dds.models.hub.zero_shot import zero_shot
 from dds.models.linear_head import LinearHead
+from dds.models.onnx_network import MergedClasses, onnx
 from dds.models.torchvision_network import torchvision_network
 from dds.models.weights import pretrained
 
@@ -13,7 +14,9 @@ __all__ = [
     "DinoSegmenter",
     "GeM",
     "LinearHead",
+    "MergedClasses",
     "huggingface",
+    "onnx",
     "pretrained",
     "small_fcos",
     "torchvision_network",

@@ -1,5 +1,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -79,7 +80,7 @@ class BaseTask(LightningModule, ABC):
     zero_or_one: ClassVar[tuple[str, ...]] = ()
     """Those of the `unit_scores` that are 1 for yes and 0 for no, and nothing between."""
 
-    votes: ClassVar[Mapping[str, Way]] = {}
+    votes: Mapping[str, Way] = MappingProxyType({})
     """What votes over draws are certified of, and how: see `yes_or_no`, `certify`; a median is that of one of
     the `unit_scores`."""
 

@@ -1,5 +1,6 @@
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,7 +26,7 @@ class Classification(BaseTask):
     utility = "accuracy"
     score = right = "correct"
     zero_or_one = ("correct",)
-    votes: ClassVar[Mapping[str, Way]] = {"correct": "yes or no"}
+    votes: Mapping[str, Way] = MappingProxyType({"correct": "yes or no"})
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits, `[B, C]` with C of at least 2, of images `[B, 3, H, W]` in [0, 1]."""

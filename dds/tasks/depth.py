@@ -1,5 +1,6 @@
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torchmetrics import Metric, MetricCollection
 from dds.batch import Batch
 from dds.certificates import Asked, Way, median_interval, worst_depth
 from dds.errors import InputError
-from dds.metrics.depth import depth_errors, mean_over_known
+from dds.metrics.depth import Align, aligned, depth_errors, mean_over_known
 from dds.metrics.mean import Mean
 from dds.metrics.resampling import Resampling
 from dds.tasks.base import Statistics
@@ -33,6 +34,11 @@ class DepthEstimation(DenseTask):
         crop: `[top, bottom, left, right]` pixels between which depth is measured; default: the whole image.
             Eigen's for NYU at 480x640 is `[45, 471, 41, 601]`.
         log_output: Whether the network returns the natural logarithm of metres.
+        align: For networks that tell depth without a unit: each image's output is brought to its true depth
+            before it is compared, by `scale` (their medians) or `scale_shift` (least squares), in metrics and
+            in the loss alike, see `dds.metrics.depth.aligned`. Depth by vote is then not certified, as what
+            a pixel comes to hangs on all others.
+        inverse: Whether the network tells inverse depth, which is then what is aligned.
         **options: Those of `BaseTask`.
     """
 
@@ -40,11 +46,13 @@ class DepthEstimation(DenseTask):
     utility = "RMSE"
     score = "rmse"
     lower_is_better = True
-    votes: ClassVar[Mapping[str, Way]] = {
-        "rmse": "upper bound",
-        "absrel": "upper bound",
-        "delta1": "lower bound",
-    }
+    votes: Mapping[str, Way] = MappingProxyType(
+        {
+            "rmse": "upper bound",
+            "absrel": "upper bound",
+            "delta1": "lower bound",
+        }
+    )
 
     def __init__(
         self,
@@ -52,20 +60,28 @@ class DepthEstimation(DenseTask):
         max_depth: float = 10.0,
         crop: tuple[int, int, int, int] | None = None,
         log_output: bool = False,
+        align: Align = "none",
+        inverse: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(model, **options)
         if max_depth <= NEAREST:
             raise InputError(f"max_depth={max_depth}; expected metres, more than {NEAREST}.")
-        if getattr(self.model, "relative", False):
+        if align not in get_args(Align):
+            raise InputError(f"align={align!r}; expected one of {', '.join(get_args(Align))}.")
+        if getattr(self.model, "relative", False) and align == "none":
             raise InputError(
                 f"the network tells relative depth, without a unit ({type(self.model).__name__}); expected "
-                "metres. Name a metric model; where this one is, set depth: metric beside its name."
+                "metres. Set task.align=scale_shift and, as most tell inverse depth, task.inverse=true; or, "
+                "if this one tells metres, depth: metric beside its name."
             )
         self.max_depth, self.crop, self.log_output = max_depth, crop, log_output
+        self.align, self.inverse = align, inverse
+        if align != "none":
+            self.votes = MappingProxyType({})
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return metres, `[B, H, W]`, of images `[B, 3, H, W]` in [0, 1]."""
+        """Return metres, or what is yet to be aligned, `[B, H, W]`, of images `[B, 3, H, W]` in [0, 1]."""
         depth = super().forward(image)
         if depth.shape[1] != 1:
             raise InputError(f"the network returns {tuple(depth.shape)}; expected depth, [B, 1, h, w].")
@@ -73,11 +89,18 @@ class DepthEstimation(DenseTask):
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the mean absolute error over each image's known pixels, `[B]`, in metres."""
-        return mean_over_known((output - batch["depth"]).abs(), self._known(batch))
+        metres = self._in_metres(self._aligned(output, batch))
+        return mean_over_known((metres - batch["depth"]).abs(), self._known(batch))
 
     def decide(self, output: Tensor) -> Tensor:
-        """Return metres within the range that is measured, `[B, H, W]`; NaN where they are not finite."""
-        return output.where(output.isfinite(), torch.nan).clamp(NEAREST, self.max_depth)
+        """Return metres within the range that is measured, `[B, H, W]`; NaN where they are not finite.
+
+        What is yet to be aligned stays as it is.
+        """
+        decision = output.where(output.isfinite(), torch.nan)
+        if self.align != "none":
+            return decision
+        return self._in_metres(decision).clamp(NEAREST, self.max_depth)
 
     def combine(self, decisions: Tensor) -> Tensor:
         """Return the median of each pixel, the lower of two middle values."""
@@ -88,6 +111,7 @@ class DepthEstimation(DenseTask):
         known = self._known(batch)
         true = batch["depth"].clamp(min=NEAREST)
         farthest = torch.where(true < self.max_depth / 2, self.max_depth, NEAREST)
+        decision = self._decided_metres(decision, batch)
         decision = decision.where(decision.isfinite(), farthest)  # no answer is the worst one
         return {**depth_errors(decision, true, known), "known": known.flatten(1).any(1).float()}
 
@@ -168,8 +192,22 @@ class DepthEstimation(DenseTask):
     def render(self, decision: Tensor, batch: Batch) -> list[Any]:
         """Return depth as colours, near is bright, `[H, W, 3]` uint8; one scale for each image's truth."""
         farthest = batch["depth"].flatten(1).amax(1).clamp(NEAREST, self.max_depth).reshape(-1, 1, 1)
-        colours = colormaps["magma"](1 - (decision / farthest).clamp(0, 1).numpy())[..., :3]  # (n, H, W, 3)
+        metres = self._decided_metres(decision, batch)
+        colours = colormaps["magma"](1 - (metres / farthest).clamp(0, 1).numpy())[..., :3]  # (n, H, W, 3)
         return list((colours * 255).round().astype("uint8"))
+
+    def _decided_metres(self, decision: Tensor, batch: Batch) -> Tensor:
+        """Return the metres of a decision, which without alignment it holds already."""
+        if self.align == "none":
+            return decision
+        return self._in_metres(self._aligned(decision, batch)).clamp(NEAREST, self.max_depth)
+
+    def _aligned(self, output: Tensor, batch: Batch) -> Tensor:
+        true = batch["depth"].clamp(min=NEAREST)
+        return aligned(output, 1 / true if self.inverse else true, self._known(batch), self.align)
+
+    def _in_metres(self, output: Tensor) -> Tensor:
+        return 1 / output.clamp(min=1 / self.max_depth) if self.inverse else output
 
     def _known(self, batch: Batch) -> Tensor:
         depth = batch["depth"]

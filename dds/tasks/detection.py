@@ -1,5 +1,6 @@
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from types import MappingProxyType
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ class ObjectDetection(BaseTask):
     target = "boxes"
     utility = "AP"
     score = "f1"
-    votes: ClassVar[Mapping[str, Way]] = {"found": "yes or no", "box_iou": "lower bound"}
+    votes: Mapping[str, Way] = MappingProxyType({"found": "yes or no", "box_iou": "lower bound"})
     localised = True
     normalises = False
 

@@ -1,5 +1,6 @@
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,7 @@ class MultiLabelClassification(BaseTask):
     target = "labels"
     utility = "mAP"
     score = "accuracy"
-    votes: ClassVar[Mapping[str, Way]] = {"labels_right": "yes or no"}
+    votes: Mapping[str, Way] = MappingProxyType({"labels_right": "yes or no"})
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the mean binary cross-entropy over each image's known labels, `[B]`."""

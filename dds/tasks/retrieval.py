@@ -1,5 +1,6 @@
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +42,7 @@ class ImageRetrieval(BaseTask):
     utility = "mAP_medium"
     score = "ap_medium"
     zero_or_one = ("p@1_medium",)
-    votes: ClassVar[Mapping[str, Way]] = {"p@1_medium": "yes or no", "ap_medium": "median"}
+    votes: Mapping[str, Way] = MappingProxyType({"p@1_medium": "yes or no", "ap_medium": "median"})
 
     def __init__(
         self,

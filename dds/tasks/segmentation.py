@@ -1,5 +1,6 @@
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class SemanticSegmentation(DenseTask):
     target = "mask"
     utility = "mIoU"
     score = "iou"
-    votes: ClassVar[Mapping[str, Way]] = {"pixel_accuracy": "lower bound", "iou": "lower bound"}
+    votes: Mapping[str, Way] = MappingProxyType({"pixel_accuracy": "lower bound", "iou": "lower bound"})
     chooses = True
     classes: int
     """Number of classes; known from the first forward on."""

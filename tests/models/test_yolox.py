@@ -42,7 +42,7 @@ def scripted(tmp_path, monkeypatch):
 
     def build(points=POINTS, **settings):
         network = Scripted(points)
-        monkeypatch.setattr(yolox, "_convert", lambda path: network)
+        monkeypatch.setattr(yolox, "read_onnx", lambda path, remedy: network)
         return YoloX(str(tmp_path / "network.onnx"), **settings).eval(), network
 
     return build
@@ -139,7 +139,7 @@ def test_files_that_are_no_yolox(scripted, tmp_path, monkeypatch):
 def test_without_onnx2torch(tmp_path, monkeypatch):
     (tmp_path / "network.onnx").touch()
     monkeypatch.setitem(sys.modules, "onnx2torch", None)
-    with pytest.raises(InputError, match="pip install onnx2torch"):
+    with pytest.raises(InputError, match=r"pip install 'dds\[onnx\]'"):
         YoloX(str(tmp_path / "network.onnx"))
 
 

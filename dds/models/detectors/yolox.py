@@ -1,5 +1,3 @@
-import importlib
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from torchvision.ops import batched_nms, box_convert, clip_boxes_to_image
 from dds.coco_ids import COCO_IDS
 from dds.errors import InputError
 from dds.models.detectors.yolox_loss import Prediction, detection_losses
+from dds.models.onnx_network import read_onnx
 
 SIDE = 416
 """Side of the network's input."""
@@ -19,8 +18,6 @@ STRIDES = (8, 16, 32)
 """Pixels of that input between two neighbouring points, at each of the three scales."""
 
 _GREY = 114
-
-warnings.filterwarnings("ignore", message="Using a non-tuple sequence")  # onnx2torch's, against newer torch
 
 Target = Mapping[str, Tensor]
 
@@ -136,26 +133,14 @@ def _letterbox(image: Tensor) -> Tensor:
 
 def _read_network(path: Path) -> nn.Module:
     """Turn an ONNX file into a network from `[B, 3, 416, 416]` to `[B, 3549, 85]`."""
-    if not path.is_file():
-        raise InputError(
-            f"weights file {path} does not exist. Download yolox_nano.onnx or yolox_tiny.onnx from the "
-            "releases of github.com/Megvii-BaseDetection/YOLOX, or give its path."
-        )
-    network = _convert(path)
+    network = read_onnx(
+        path,
+        "Download yolox_nano.onnx or yolox_tiny.onnx from the releases of "
+        "github.com/Megvii-BaseDetection/YOLOX, or give its path.",
+    )
     _free_batch_size(network)
     _check(network, path)
     return network
-
-
-def _convert(path: Path) -> nn.Module:
-    try:
-        onnx2torch = importlib.import_module("onnx2torch")
-    except ImportError as error:
-        raise InputError("YOLOX's ONNX files are read by onnx2torch. Run: pip install onnx2torch") from error
-    try:
-        return onnx2torch.convert(str(path))  # type: ignore[no-any-return]
-    except Exception as error:  # of protobuf, onnx or onnx2torch, without a common base
-        raise InputError(f"{path} cannot be read as ONNX: {error!r}. Download it again.") from error
 
 
 def _free_batch_size(network: nn.Module) -> None:
