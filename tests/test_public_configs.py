@@ -9,6 +9,7 @@ import torch
 import yaml
 from conftest import TinyNoiseNetwork
 from data.test_ade20k import write_ade20k
+from data.test_camvid import write_camvid
 from data.test_coco import write_coco
 from data.test_depth_pairs import write_folder
 from data.test_image_folder import write_classes, write_listed
@@ -18,6 +19,7 @@ from data.test_revisited import write_revisited
 from data.test_voc_classification import write_voc
 from data.test_voc_segmentation import write_voc as write_voc_masks
 from models.test_dinov2 import head_state, write_head
+from models.test_onnx_network import write as write_operation
 from test_cli import EVALUATIONS, TRAININGS, conditions, run_evaluate, run_train
 from test_hub_configs import HUB
 
@@ -161,6 +163,39 @@ def test_detection_by_yolox(tmp_path, monkeypatch, shared_data):
     assert entries["clean/-/t0"]["metrics"]["AP50"]["value"] > 0
 
 
+def seg_camvid_deeplab(folder):
+    network = write_onnx(folder / "deeplab.onnx", 19)
+    path = f"--task.model.init_args.model.init_args.path={network}"
+    return [f"--data.root={write_camvid(folder / 'CamVid')}", SIZE, path]
+
+
+def depth_rooms_meter(folder):
+    names = [f"frame-{number:06d}" for number in range(2)]
+    root = write_folder(folder / "rooms", names, "{}.color.jpg", "{}.depth.png")
+    network = write_onnx(folder / "meter.onnx", 1)
+    return [f"--data.root={root}", SIZE, f"--task.model.init_args.path={network}"]
+
+
+def write_onnx(path, outputs):
+    """A convolution."""
+    return write_operation(path, "Conv", kernel=torch.rand(outputs, 3, 1, 1).numpy())
+
+
+OF_ONNX = {f"{options.__name__}.yaml": options for options in (seg_camvid_deeplab, depth_rooms_meter)}
+
+
+@pytest.mark.parametrize("config", OF_ONNX)
+def test_networks_of_onnx_files_end_to_end(tmp_path, monkeypatch, config):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    options = [*OF_ONNX[config](tmp_path), "--task.input_size=[32,32]", write_ffdnet(tmp_path), *FEW]
+    entries = conditions(run_evaluate(tmp_path, config, *options))
+    assert list(entries) == ["clean/-/t0", "clean/-/t10", "pgd/none/t0", "pgd/none/t10", "pgd/same/t10"]
+    utility = "RMSE" if config.startswith("depth") else "mIoU"
+    clean, attacked = (entries[key]["metrics"][utility]["value"] for key in ("clean/-/t0", "pgd/none/t0"))
+    assert attacked > clean if utility == "RMSE" else attacked <= clean
+
+
 @pytest.mark.parametrize("purifier", ["bf_cnn", "ffdnet"])
 def test_purifiers_laid_over_another_config(tmp_path, monkeypatch, purifier):
     monkeypatch.chdir(tmp_path)
@@ -237,7 +272,7 @@ def test_the_size_that_a_yaml_states_is_that_of_its_plan(config):
 
 def test_every_shipped_yaml_is_tested():
     others = {"det_coco_small.yaml", "sanity_scenes.yaml"}
-    tested = {*EVALUATIONS, *STUDY, *SMALL_STUDY, *STUDY_OF_SCENES, *HUB, *others}
+    tested = {*EVALUATIONS, *STUDY, *SMALL_STUDY, *OF_ONNX, *STUDY_OF_SCENES, *HUB, *others}
     assert {path.name for path in CONFIGS.glob("*.yaml")} == tested
     trained = {*TRAININGS, *HEADS, "cls_voc", "depth_rooms", "seg_camvid", "denoiser_camvid"}
     assert {path.stem for path in CONFIGS.glob("train/*.yaml")} == trained
