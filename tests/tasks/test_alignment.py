@@ -104,7 +104,7 @@ def test_the_gradient_of_a_median_holds_for_more_than_its_one_pixel():
     (gradient,) = torch.autograd.grad(other(output.requires_grad_()), output)
     difference = (other(output + step) - other(output - step)) / 2
     assert difference.item() == pytest.approx(-0.5 * 4e-2 / 1.5, rel=0.1)
-    assert (gradient * step).sum().item() == pytest.approx(difference.item(), rel=0.1)
+    assert (gradient * step).sum().item() == pytest.approx(difference.item(), rel=0.15)
 
 
 @pytest.mark.parametrize("align", ["scale", "scale_shift"])
