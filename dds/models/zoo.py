@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from dds.errors import InputError
 from dds.models.diffusion.diffusers_pipeline import is_pipeline, read_pipeline
 from dds.models.diffusion.schedule import NoiseSchedule
+from dds.models.normalisation import why_not_normalised
 from dds.models.weights import load_self_describing
 from dds.models.wrappers import unwrapped
 
@@ -33,7 +34,10 @@ def resolve(model: str | nn.Module) -> nn.Module:
             f"model is a {type(model).__name__}; expected a network, its name in the zoo, or the path of a "
             "file. Where a function makes more than a network, wrap it in one that returns that alone."
         )
-    return load_self_describing(locate(model))
+    network = load_self_describing(locate(model))
+    if model.startswith(PREFIX) and why_not_normalised(network):
+        cast(Any, network).normalisation = 0.0, 1.0  # what they were trained on here
+    return network
 
 
 def resolve_diffusion(

@@ -8,7 +8,7 @@ from dds.errors import InputError
 from dds.models import torchvision_network
 from dds.models.normalisation import own_normalisation, why_not_normalised
 from dds.models.weights import load_self_describing, save_self_describing
-from dds.tasks import Classification, ObjectDetection
+from dds.tasks import Classification, DepthEstimation, ImageRetrieval, ObjectDetection, SemanticSegmentation
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -70,3 +70,17 @@ def test_a_trained_network_that_says_nothing_is_doubtful_where_nothing_is_set():
     assert Classification(timm.create_model("resnet10t")).doubts == []
     assert why_not_normalised(torchvision.models.get_model("mobilenet_v3_small")) is None
     assert ObjectDetection(silent).doubts == []
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        (Classification, "classification"),
+        (SemanticSegmentation, "segmentation"),
+        (DepthEstimation, "depth"),
+        (ImageRetrieval, "retrieval"),
+        (ObjectDetection, "detection"),
+    ],
+)
+def test_nothing_is_doubtful_of_the_networks_of_the_zoo(task, name):
+    assert task(f"zoo:scenes-{name}").doubts == []
