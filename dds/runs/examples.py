@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from dds.batch import Record
+from dds.runs.stopping import uncut
 from dds.runs.whole_file import whole_file
 
 T = TypeVar("T")
@@ -41,8 +42,11 @@ def examples_of(records: Sequence[Record], index: Tensor) -> Examples:
 
 
 def write_examples(examples: Mapping[str, Any], path: Path) -> None:
-    """Write an `.npz`, compressed lightly: as small for photographs, and much faster for flat pictures."""
-    with whole_file(path) as file, ZipFile(file, "w", ZIP_DEFLATED, compresslevel=1) as archive:
+    """Write an `.npz`, compressed lightly: as small for photographs, and much faster for flat pictures.
+
+    A signal waits for its end: an archive that is cut raises errors of its own in the place of `Stopped`.
+    """
+    with uncut(), whole_file(path) as file, ZipFile(file, "w", ZIP_DEFLATED, compresslevel=1) as archive:
         for name, array in examples.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
@@ -94,7 +98,7 @@ def join_examples(paths: Iterable[Path], joined: Path) -> None:
         paths: The files.
         joined: The result, which may be one of them.
     """
-    with ExitStack() as opened, whole_file(joined) as file:
+    with uncut(), ExitStack() as opened, whole_file(joined) as file:
         sources = [opened.enter_context(path.open("rb")) for path in paths]
         last = {info.filename: (source, info) for source in sources for info in ZipFile(source).infolist()}
         with ZipFile(file, "w") as archive:

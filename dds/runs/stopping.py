@@ -79,6 +79,16 @@ def release() -> None:
         raise Stopped(_waiting.pop())
 
 
+@contextmanager
+def uncut() -> Iterator[None]:
+    """Put a signal off until the end of the context, seconds of work that cannot be cut."""
+    hold()
+    try:
+        yield
+    finally:
+        release()
+
+
 def end_other_processes(trainer: Trainer) -> None:
     """End the processes that Lightning started from this one; they hold nothing that is not written."""
     launcher: Any = trainer.strategy.launcher

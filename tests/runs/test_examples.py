@@ -1,7 +1,12 @@
+import os
+import signal
+from zipfile import ZipFile
+
 import numpy as np
 import pytest
 
 from dds.runs.examples import join_examples, names_of, read_examples, write_examples
+from dds.runs.stopping import stoppable
 
 
 @pytest.fixture
@@ -40,3 +45,21 @@ def test_a_broken_byte_counts_for_nothing(parts):
         assert names_of(parts[0]) in (set(), set(expected))
     parts[0].unlink()
     assert names_of(parts[0]) == set()
+
+
+@pytest.mark.parametrize(("where", "name"), [(np.lib.format, "write_array"), (ZipFile, "_write_end_record")])
+def test_a_signal_waits_until_the_archive_is_whole(tmp_path, monkeypatch, capsys, where, name):
+    """Cut within, the archive would raise an error of its own, and nobody would hear of the signal."""
+    work = getattr(where, name)
+
+    def interrupted(*args, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return work(*args, **options)
+
+    monkeypatch.setattr(where, name, interrupted)
+    with pytest.raises(SystemExit) as ended, stoppable():
+        write_examples({"original": np.ones((2, 8, 8, 3), np.uint8)}, tmp_path / "whole.npz")
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert "Stopped by SIGTERM" in capsys.readouterr().err
+    assert read_examples([tmp_path / "whole.npz"])["original"].all()
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.npz"]
