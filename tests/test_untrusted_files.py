@@ -99,7 +99,7 @@ def test_each_dangerous_call_has_one_place():
         "data/nyu_labelled.py",  # h5py
         "models/diffusion/empty_prompt.py",  # transformers
         "models/weights.py",  # BUILDERS alone
-        "models/detectors/yolox.py",  # onnx2torch
+        "models/onnx_network.py",  # onnx2torch
     }
     named_by_a_yaml = {"attacks/libraries/art_attack.py", "results/interrupted.py"}
     named_by_an_option = {"command_line/importing.py"}
