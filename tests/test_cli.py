@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import diffusers  # noqa: F401 (what it logs to must outlive the test that imports it)
 import numpy as np
 import pandas as pd
 import pytest
