@@ -86,9 +86,8 @@ class Record:
         conditions: Keys of the conditions that it belongs to.
         draw: Number of the draw; None for the combined decision over all draws.
         statistics: Name to `[B]` or `[B, C]`, on the CPU.
-        examples: Pictures of the first few images, for the figures: `original`, `attacked`, `shown` and
-            `decision`, `[n, H, W, 3]` uint8, or captions of decisions; of the first draw in the first batch,
-            else empty.
+        examples: Pictures of the first few images, for the figures: `attacked`, `shown` and `decision`,
+            `[n, H, W, 3]` uint8, or captions of decisions; of the first draw in the first batch, else empty.
     """
 
     conditions: tuple[str, ...]

@@ -22,6 +22,10 @@ FEW = ["--data.limit=2", "--data.batch_size=1", "--protocol.attacks.pgd.init_arg
 FEW += ["--trainer.accelerator=cpu", "--logger=false", "--runs=runs", "--name=run"]
 
 
+def named(make, folder, **options):
+    return f"--task.model.init_args.name={tiny.save(make, folder, **options)}"
+
+
 def seg_voc_torchvision(folder, monkeypatch):
     torch.manual_seed(0)
     name = "lraspp_mobilenet_v3_large"
@@ -31,30 +35,25 @@ def seg_voc_torchvision(folder, monkeypatch):
 
 
 def seg_ade_segformer(folder, monkeypatch):
-    named = f"--task.model.init_args.name={tiny.save(tiny.segformer, folder, labels=150)}"
-    return [f"--data.root={write_ade20k(folder / 'ade')}", SIZE, named]
+    return [f"--data.root={write_ade20k(folder / 'ade')}", SIZE, named(tiny.segformer, folder, labels=150)]
 
 
 def depth_nyu_depth_anything(folder, monkeypatch):
-    named = f"--task.model.init_args.name={tiny.save(tiny.depth_anything, folder)}"
-    return [f"--data.root={write_pngs(folder)}", SIZE, named]
+    return [f"--data.root={write_pngs(folder)}", SIZE, named(tiny.depth_anything, folder)]
 
 
 def det_coco_detr(folder, monkeypatch):
-    named = f"--task.model.init_args.name={tiny.save(tiny.detr, folder)}"
-    return [f"--data.root={write_coco(folder)}", SIZE, named]
+    return [f"--data.root={write_coco(folder)}", SIZE, named(tiny.detr, folder)]
 
 
 def ret_roxford_dinov2(folder, monkeypatch):
-    named = f"--task.model.init_args.name={tiny.save(tiny.dinov2, folder)}"
-    return [f"--data.root={write_revisited(folder)}", SIZE, named]
+    return [f"--data.root={write_revisited(folder)}", SIZE, named(tiny.dinov2, folder)]
 
 
 def cls_imagenet_clip(folder, monkeypatch):
     write_classes(folder / "imagenet" / "val")
-    named = [f"--task.model.init_args.name={tiny.save(tiny.clip, folder)}"]
-    named.append("--task.model.init_args.templates=a {}.")
-    return [f"--data.root={folder / 'imagenet'}", "--data.resize=32", "--data.crop=32", *named]
+    sides, templates = ["--data.resize=32", "--data.crop=32"], "--task.model.init_args.templates=a {}."
+    return [f"--data.root={folder / 'imagenet'}", *sides, named(tiny.clip, folder), templates]
 
 
 HUB = {

@@ -132,7 +132,7 @@ class _Check:
         index, certified = self._of_images(entry)
         scores = self._scores(key, entry["score"], index)
         yes_or_no = entry["score"] in self._task.zero_or_one
-        below = [place for place in np.flatnonzero(scores.mean(0) < certified)]  # no bound is below the mean
+        below = np.flatnonzero(scores.mean(0) < certified)  # no bound is below the mean
         disagree = [
             int(index[place])
             for place in below

@@ -88,7 +88,6 @@ def certify_run(job: Job, folder: RunFolder, certificate: Certificate) -> dict[s
             entries.append(said | {"images": int(one.counts.sum())})
             rows.append(_rows(said, index[torch.from_numpy(one.counts)].tolist(), one.images))
     write_parquet(pa.concat_tables(rows), folder.certificates)
-
     return {
         "alpha": certificate.alpha,
         "draws": protocol.draws,
@@ -178,7 +177,10 @@ def _yes_or_no(name: str, combined: Columns, sigma: float, asked: Asked) -> Iter
     draws = combined[f"{name}_draws"].numpy().astype(int)  # (I, R)
     yes: NDArray[Any] = combined[f"{name}_yes"].numpy().astype(int).reshape(*draws.shape, -1)  # (I, R, Q)
     counts = (yes[:, 0] >= 0).any(1)
-    single = (yes[counts, 0] >= 0).sum(1) == 1
+    single = ((yes[counts, 0] >= 0).sum(1) == 1).all()
+    if single:
+        agreeing = yes[counts].max(2)  # (N, R): the one that is not -1
+        reach = np.nan_to_num(anytime_radius(agreeing, draws[counts], sigma, asked.alpha), nan=-1).max(1)
     for place, ratio in enumerate(asked.ratios) if counts.any() else ():
         own = [one[one >= 0] for one in yes[counts, place]]
         taken = draws[counts, place]
@@ -193,10 +195,8 @@ def _yes_or_no(name: str, combined: Columns, sigma: float, asked: Asked) -> Iter
             "draws": taken,
             "decided": np.array([(one != "open").all() for one in verdicts]),
         }
-        if single.all():
-            agreeing = yes[counts].max(2)  # (N, R): the one that is not -1
+        if single:
             images["bound"] = anytime_lower_bound(agreeing[:, place], taken, asked.alpha)
-            reach = np.nan_to_num(anytime_radius(agreeing, draws[counts], sigma, asked.alpha), nan=-1).max(1)
             images["certified_radius"] = np.where(reach >= 0, reach, np.nan)
         yield Found("vote", "yes or no", name, ratio * sigma, counts, images, draws=float(taken.mean()))
 

@@ -10,9 +10,8 @@ from typing import Any, BinaryIO, TypeVar
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
-from torch import Tensor
 
-from dds.batch import Record
+from dds.batch import EXAMPLES, Record, to_uint8
 from dds.runs.stopping import uncut
 from dds.runs.whole_file import whole_file
 
@@ -24,20 +23,18 @@ Examples = dict[str, Any]
 """`original`, `index` and `<attacked, shown or decision>:<condition>` to an array of the first few images."""
 
 
-def examples_of(records: Sequence[Record], index: Tensor) -> Examples:
+def examples_of(records: Sequence[Record], batch: Any) -> Examples:
     """Return, for the first draw of each condition, what a figure needs.
 
     Args:
         records: What the task measured of the first batch.
-        index: `[B]` the images' places in their data set.
+        batch: That batch.
     """
-    examples: Examples = {}
+    some = slice(min(EXAMPLES, batch.get("real", EXAMPLES)))
+    examples = {"original": to_uint8(batch["image"][some]), "index": batch["index"][some].cpu().numpy()}
     for record in records:
         for name, pictures in record.examples.items():
-            if name == "original":
-                examples |= {name: pictures, "index": index[: len(pictures)].cpu().numpy()}
-            else:
-                examples |= {f"{name}:{key}": pictures for key in record.conditions}
+            examples |= {f"{name}:{key}": pictures for key in record.conditions}
     return examples
 
 

@@ -79,7 +79,7 @@ class ResultsWriter(Callback):
         records = cast(list[Record], outputs["records"])
         everything = records_to_table(records, batch["index"][: batch.get("real")])
         if trainer.is_global_zero and batch_idx == 0 and (self.piece is None or self.piece.examples):
-            examples = examples_of(records, batch["index"])
+            examples = examples_of(records, batch)
             write_examples(examples, self.folder.parts / f"{_name(everything)}.npz")
         if len(rows := self._kept(everything)):
             seconds = time.monotonic() - self._since

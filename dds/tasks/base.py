@@ -328,11 +328,9 @@ class BaseTask(LightningModule, ABC):
         decisions = []
         moved = perturbation(view.attacked, batch["image"]) | view.marks
         for draw, shown in enumerate(view.draws, view.first_draw):
-            output, features = self.look(shown)
-            self.check_targets(output, batch)
+            output, features = self._answer(shown, batch)
             with torch.autocast(shown.device.type, enabled=False):  # networks may save bits, not the measure
-                shown = shown.to(batch["image"])
-                decision = self.decide(output := _unless_broken(output.to(batch["image"]), shown))
+                shown, decision = shown.to(batch["image"]), self.decide(output)
                 statistics = self._statistics(decision, output, features, shown, batch) | moved
             pictures = self._pictures(view, shown, decision, batch) if pictured and draw == 0 else {}
             yield self._record(view, draw, statistics, pictures, batch)
@@ -342,9 +340,15 @@ class BaseTask(LightningModule, ABC):
 
     def decide_on(self, shown: Tensor, batch: Batch) -> Tensor:
         """Decide on images of a batch, shown as `[B, 3, H, W]`, as a test step does."""
-        output, _ = self.look(shown)
+        output, _ = self._answer(shown, batch)
         with torch.autocast(shown.device.type, enabled=False):
-            return self.decide(_unless_broken(output.to(batch["image"]), shown.to(batch["image"])))
+            return self.decide(output)
+
+    def _answer(self, shown: Tensor, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Return the network's output in the batch's own precision, and its features if there are any."""
+        output, features = self.look(shown)
+        self.check_targets(output, batch)
+        return _unless_broken(output.to(batch["image"]), shown), features
 
     def _together(self, view: View, decisions: Tensor, batch: Batch) -> Statistics:
         """Measure the combined decision over draws, and what is certified of them."""
@@ -376,7 +380,6 @@ class BaseTask(LightningModule, ABC):
         some = slice(min(EXAMPLES, batch.get("real", EXAMPLES)))
         first: Any = {key: value[some].cpu() for key, value in batch.items() if isinstance(value, Tensor)}
         return {
-            "original": to_uint8(first["image"]),
             "attacked": to_uint8(view.attacked[some]),
             "shown": to_uint8(shown[some]),
             "decision": np.array(self.render(decision[some].cpu(), first)),

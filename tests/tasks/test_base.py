@@ -59,7 +59,7 @@ def test_pictures_are_kept_of_the_first_draw_and_batch_alone(images):
         with torch.no_grad():
             records = task.test_step(batch | {"views": iter(views)}, number)["records"]
         kept.append([sorted(record.examples) for record in records])
-    assert kept == [[["attacked", "decision", "original", "shown"], [], [], [], []], [[]] * 5]
+    assert kept == [[["attacked", "decision", "shown"], [], [], [], []], [[]] * 5]
 
 
 def test_only_the_named_part_is_trained():

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from dds.errors import InputError
+from dds.models.hub.reaching import remedy
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -45,13 +46,13 @@ class DiffusersFolder:
             return cls(name, Path(snapshot_download(name, allow_patterns="*.json")))
         except (OSError, ValueError) as error:  # what the hub's errors have in common
             raise InputError(
-                f"there is no folder {name}, and the hub does not give such a model: {error} {_remedy(name)}"
+                f"there is no folder {name}, and the hub does not give such a model: {error} {remedy(name)}"
             ) from error
 
     @property
     def remedy(self) -> str:
         """What to do where it cannot be loaded."""
-        return _remedy(self.source)
+        return remedy(self.source)
 
     def has(self, part: str) -> bool:
         """Tell whether there is a folder of that name in it."""
@@ -142,12 +143,3 @@ class DiffusersFolder:
                 f"the weights of {what} do not fit its config.json: {'; '.join(wrong)}. {self.remedy}"
             )
         return cast(Network, network)
-
-
-def _remedy(source: str) -> str:
-    if Path(source).is_dir():
-        return "Download or save it again."
-    return (
-        f"Where the hub can be reached, run `hf download {source} --local-dir FOLDER`; the path of that "
-        "folder works here as well as the name."
-    )

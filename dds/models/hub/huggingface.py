@@ -10,7 +10,7 @@ from dds.errors import InputError
 from dds.models.hub.detector import HubDetector
 from dds.models.hub.networks import HubDepth, HubFeatures, HubMasks, HubNetwork
 from dds.models.hub.preprocessing import Preprocessing, read_preprocessing
-from dds.models.hub.reaching import library, quietly, reaching
+from dds.models.hub.reaching import library, quietly, reaching, source_of
 
 Kind = Literal["classification", "segmentation", "depth", "detection", "features"]
 
@@ -65,7 +65,7 @@ def huggingface(
             that a task knows, or weights are missing or only there as a pickle.
     """
     transformers = library("transformers")
-    source = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+    source = source_of(name)
     with reaching(name):
         config = transformers.AutoConfig.from_pretrained(
             source, revision=revision, trust_remote_code=False, local_files_only=not pretrained

@@ -39,6 +39,12 @@ def library(name: str) -> Any:
     return open_clip
 
 
+def source_of(name: str) -> str:
+    """Return what `from_pretrained` takes: a folder's path, or the name on the hub."""
+    path = Path(name).expanduser()
+    return str(path) if path.is_dir() else name
+
+
 @contextmanager
 def reaching(name: str) -> Iterator[None]:
     """Say in one sentence why a model cannot be had, whichever library found out.

@@ -12,7 +12,7 @@ from dds.errors import InputError
 from dds.models.answers import answer_of
 from dds.models.hub.networks import image_features
 from dds.models.hub.preprocessing import Preprocessing, read_preprocessing
-from dds.models.hub.reaching import library, quietly, reaching
+from dds.models.hub.reaching import library, quietly, reaching, source_of
 
 _OPEN_CLIP = ("hf-hub:", "local-dir:")
 _IMAGENET = "imagenet"
@@ -156,7 +156,7 @@ def _of_transformers(
     name: str, revision: str | None, texts: list[list[str]], processor: dict[str, Any] | None
 ) -> nn.Module:
     transformers = library("transformers")
-    source = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+    source = source_of(name)
     options = {"revision": revision, "trust_remote_code": False}
     with quietly(transformers), reaching(name):
         network, report = transformers.AutoModel.from_pretrained(
