@@ -61,7 +61,7 @@ def evaluate(arguments: list[str]) -> None:
     `certify` as the first argument certifies the purifier instead of attacking it, `report` draws the figures
     and pages of runs anew, `compare` lays runs over each other.
     """
-    if arguments and not arguments[0].startswith("-"):
+    if _leads(arguments):
         return _command(arguments[0])(arguments[1:])
     with stoppable():
         parser = _evaluation_parser()
@@ -92,6 +92,12 @@ def _show_plan(task: BaseTask, protocol: AttackAndPurify, show: str) -> None:
         make_console().print(protocol.describe(task.doubts))
 
 
+def _leads(arguments: list[str]) -> bool:
+    """Tell whether the first word is no option, nor a YAML before which --config was forgotten."""
+    word = arguments[0] if arguments else "-"
+    return not word.startswith("-") and Path(word).suffix not in (".yaml", ".yml")
+
+
 def _command(name: str) -> Callable[[list[str]], None]:
     """Return what else than to evaluate is done, by its name."""
     commands = {"certify": _certify, "report": _report, "compare": _compare}
@@ -103,7 +109,7 @@ def _command(name: str) -> Callable[[list[str]], None]:
 
 def _certify(arguments: list[str]) -> None:
     """Certify the purifier of any evaluation's YAML, or of a run that there is, at its noise levels."""
-    if arguments and not arguments[0].startswith("-"):
+    if _leads(arguments):
         arguments = _of_run(RunFolder(Path(arguments[0]))) + arguments[1:]
     with stoppable():
         parser = _evaluation_parser(
@@ -127,6 +133,8 @@ def _of_run(folder: RunFolder) -> list[str]:
 
     The noise that the run drew is not used again: an attack may have known it (`fixed_noise`).
     """
+    if not folder.path.is_dir():
+        raise InputError(f"there is no run {folder.path}; expected the folder of one, or options.")
     config, path = folder.read_config(), folder.path.resolve()
     if "trainer" not in config:
         raise InputError(f"{folder.path} was made from Python; certify it there, by dds.certify.")

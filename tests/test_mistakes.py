@@ -227,6 +227,15 @@ def test_commands_are_named(refused):
     assert "runs must be set" in refused("report")[0]
 
 
+def test_a_yaml_is_no_command_and_no_run(refused):
+    said = "error: 'seg_scenes.yaml' is no option. A YAML is given by --config seg_scenes.yaml; see --help."
+    assert refused("seg_scenes.yaml") == [said]
+    assert refused("certify", "seg_scenes.yaml") == [said]
+    assert refused("certify", "runs/nothing") == [
+        "error: there is no run runs/nothing; expected the folder of one, or options."
+    ]
+
+
 def test_weights_that_are_not_there_are_one_line(refused):
     """Three unions of types lie around this error."""
     (line,) = refused("--config", "cls_cifar10.yaml")
