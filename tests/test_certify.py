@@ -178,7 +178,9 @@ def test_what_is_certified_of_pixels_follows_from_its_counts(tmp_path):
     assert of_classes.value.max() > 0.05
     for entry in results.summary["certificates"]["entries"]:
         pooled = entry["score"] == "mIoU"
-        rows = table[(table.score == ("iou" if pooled else entry["score"])) & (table.radius == entry["radius"])]
+        rows = table[
+            (table.score == ("iou" if pooled else entry["score"])) & (table.radius == entry["radius"])
+        ]
         rows = rows[rows.defence == entry["defence"]]
         least = least_iou(rows.counts.sum()) if pooled else rows.value.mean()
         assert entry["value"] == pytest.approx(least, abs=1e-5)

@@ -47,9 +47,9 @@ STATEMENTS = {
         "what draws vote on, pixel by pixel; each image and radius by itself"
     ),
     "vote, all images together": (
-        "the least that the metric may fall to over all images, each moved by the radius in L2, of the pixels "
-        "that vote, counted together; true where what is said of each image is, which is wrong for one with "
-        "probability alpha at most, for any of n with n alpha"
+        "the least that the metric may fall to over all images, each moved by the radius in L2, of what "
+        "draws vote on, pixel by pixel; true where all that is said of single images is: each is false with "
+        "probability alpha at most, so any of n with n alpha"
     ),
     "vote, median": (
         "the mean over these images of the least that the median over draws of their score may fall to "
@@ -188,7 +188,6 @@ def _together(task: BaseTask, combined: Columns, sigma: float, asked: Asked) -> 
         counts = np.ones(len(next(iter(combined.values()))), bool)
         for ratio, value in zip(asked.ratios, least, strict=True):
             yield Found("vote", "all images together", name, ratio * sigma, counts, {}, value, mean)
-
 
 
 def _yes_or_no(name: str, combined: Columns, sigma: float, asked: Asked) -> Iterator[Found]:

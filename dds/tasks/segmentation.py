@@ -119,9 +119,11 @@ class SemanticSegmentation(DenseTask):
     def pool(self, combined: Statistics) -> dict[str, tuple[float, Sequence[float]]]:
         """Bound the mIoU of all images by their certified pixels, counted together."""
         voted = {name: combined[name].sum(0) for name in ("intersection", "predicted", "labelled")}
-        radii = combined["iou_certified"].shape[1]
-        counts = combined["iou_counts"].sum(0).reshape(radii, -1)
-        least = [least_iou(*of[:-1].reshape(3, -1), free=int(of[-1])) for of in counts]
+        counts = combined["iou_counts"].sum(0).reshape(combined["iou_certified"].shape[1], -1)
+        least = []
+        for pixels in counts:
+            hit, predicted, labelled = pixels[:-1].reshape(3, -1)
+            least.append(least_iou(hit, predicted, labelled, int(pixels[-1])))
         return {"mIoU": (float(intersection_over_union(**voted)), least)}
 
     def answers(self, batch: Batch) -> int:

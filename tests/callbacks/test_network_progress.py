@@ -94,6 +94,6 @@ def test_a_line_counts_calls_until_a_batch_has_told_how_many_there_are(monkeypat
     first = [int(number) for number, rest in told if rest.startswith("network calls after ")]
     assert first == sorted(first)
     assert first[0] > 0
-    assert all("all for the first of 2 batches; at work: " in line for line in lines[: len(first)])
+    assert all("for the first of 2 batches; at work: " in line for line in lines[: len(first)])
     assert all(" of about 4 images measured" in line for line in lines[len(first) :])
     assert len(first) < len(lines)
