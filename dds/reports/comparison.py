@@ -47,7 +47,7 @@ def write_comparison(folders: Sequence[RunFolder], path: Path) -> Path:
 
 
 def write_compared(runs: Sequence[ComparedRun], path: Path, console: Console | None = None) -> None:
-    """Write the page of runs that are read already, see `write_comparison`; say how far it is on a console."""
+    """Write the page of runs that are read already, see `write_comparison`; say how far it is."""
     for run, key in told(shared_conditions(runs), "Resampled data sets", console or Console(quiet=True)):
         run.utility(key)
     drawn = _draw(runs, path.with_suffix(""))
