@@ -17,7 +17,7 @@ from dds.reports.page import inline_svg, templates
 from dds.reports.paired import pair_up, shared_conditions, unpaired
 from dds.reports.ranking import describe, rank
 from dds.reports.text import cost, number
-from dds.results.radius_curves import radius_curves
+from dds.results.radius_curves import drawn_curves, radius_curves
 from dds.results.standing import RULE
 from dds.runs.run_folder import RunFolder
 from dds.runs.telling import told
@@ -85,10 +85,11 @@ def _draw(runs: Sequence[ComparedRun], folder: Path) -> dict[str, Markup]:
     shares = {run.name: run.outcomes for run in runs}
     alike = len({(run.task, run.summary["utility"]) for run in runs}) == 1
     utilities = {run.name: run.utilities() for run in runs} if alike else None
+    certified = {run.name: drawn_curves(radius_curves(run.summary)) for run in runs}
     with writing(folder):
         folder.mkdir(exist_ok=True)
         paths = draw_comparison(shares, utilities, quantity(runs[0].summary), folder)
-        paths += draw_certified_runs({run.name: radius_curves(run.summary) for run in runs}, folder)
+        paths += draw_certified_runs(certified, folder)
     return {path.stem: inline_svg(path.with_suffix(".svg")) for path in paths}
 
 
