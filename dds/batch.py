@@ -103,7 +103,8 @@ class Batch(TypedDict, total=False):
         image: `[B, 3, H, W]` float32, RGB in [0, 1], before any resize or normalisation.
         index: `[B]` int64, each image's place in its data set; random numbers and results hang on it.
         real: How many images are the data set's; those behind repeat the last one and are not recorded. All
-            batches of a run are so of one size, on which the networks' rounding depends. Default: all.
+            batches of images of one size are so equally full, on which the networks' rounding depends.
+            Default: all.
         label: `[B]` int64 class of the image.
         labels: `[B, C]` float32, 1 for every class that the image shows, 0 else, -1 where that is not known.
         mask: `[B, H, W]` int64 class of each pixel, `IGNORED` where it is ignored.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import yaml
@@ -22,7 +22,8 @@ from dds.attacks.objectives.base import Objective
 from dds.callbacks import AttackAndPurify, CertificateDraws, NetworkProgress
 from dds.certificates import Certificate
 from dds.controls import Control
-from dds.data import BaseDataModule, GivenData, GivenRetrieval
+from dds.data import BaseDataModule, GivenData, GivenRetrieval, GivenTable
+from dds.data.hub_dataset import is_table
 from dds.errors import InputError
 from dds.loggers import Live, Loggers
 from dds.models.as_found import as_found
@@ -70,8 +71,9 @@ def evaluate(
 
     Args:
         task: The task with its network, e.g. `dds.tasks.Classification(network, mean=…, std=…)`.
-        data: A data module of `dds.data`; or a data set or `DataLoader`, see `dds.data.GivenData`; for
-            retrieval two of them, `(queries, gallery)`, see `dds.data.GivenRetrieval`.
+        data: A data module of `dds.data`; or a data set or `DataLoader`, see `dds.data.GivenData`; or a
+            `datasets.Dataset`, see `dds.data.GivenTable`; for retrieval two of them, `(queries, gallery)`,
+            see `dds.data.GivenRetrieval`.
         protocol: Purifier, noise levels, attacks.
         folder: The run's folder, which must be empty; default: `runs/<task>/<time>`.
         resume: Go on with what the folder holds; start if it is empty.
@@ -206,8 +208,10 @@ def _module(task: BaseTask, data: BaseDataModule | Given | tuple[Given, Given]) 
 
 
 def _given(data: Any, target: str) -> BaseDataModule:
+    if isinstance(data, dict):
+        raise InputError(f"data holds the splits {', '.join(map(str, data))}; give one of them.")
     if target != "relevance":
-        return GivenData(data, target)
+        return GivenTable(data, cast(Any, target)) if is_table(data) else GivenData(data, target)
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise InputError(
             f"data is a {type(data).__name__}; retrieval needs two data sets, (queries, gallery): what is "

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from callbacks.test_attack_and_purify import Arrays, trainer
-from conftest import TinyClassifier, TinyNoiseNetwork
+from conftest import TinyClassifier, TinyNoiseNetwork, assert_same_samples
 
 from dds import cli
 from dds.attacks import PGD
@@ -29,7 +29,15 @@ CONFIG = "# data: images 7\ntask: {}\ndata: {init_args: {}}\nprotocol: {}\n"
 IMAGES = 7
 
 
-def make_job(share=None, conditions=None, images=IMAGES, batch_size=2):
+class OfManySizes(Arrays):
+    """Images of three sizes, two of which come more than once."""
+
+    def load(self, split):
+        kept = super().load(split)
+        return [{**one, "image": one["image"][:, : (8, 6, 8, 7)[n % 4]]} for n, one in enumerate(kept)]
+
+
+def make_job(share=None, conditions=None, images=IMAGES, batch_size=2, data=Arrays):
     protocol = AttackAndPurify(
         DiffusionDenoiser(TinyNoiseNetwork()),
         [10, 145],
@@ -38,7 +46,7 @@ def make_job(share=None, conditions=None, images=IMAGES, batch_size=2):
         draws=2,
     )
     task = Classification(TinyClassifier(), features="body.2")
-    return Job(task, Arrays(batch_size, images), protocol, share, conditions)
+    return Job(task, data(batch_size, images), protocol, share, conditions)
 
 
 def measure(job, folder, go_on=True, **options):
@@ -179,6 +187,16 @@ def test_uneven_processes_measure_the_same_as_one(whole, tmp_path, processes):
     for rank in range(processes):
         assert images_of(tmp_path / "run", rank) == list(range(IMAGES))[rank::processes]
     assert_same(tmp_path / "run", whole)
+
+
+def test_images_of_many_sizes_are_the_same_alone_and_in_any_company(tmp_path):
+    assert run_job(tmp_path / "whole", data=OfManySizes)
+    assert run_processes(2, tmp_path / "shared", share="1/2", data=OfManySizes) == [0, 0]
+    assert [images_of(tmp_path / "shared", rank) for rank in (0, 1)] == [[0, 4], [2, 6]]
+    assert run_job(tmp_path / "shared", share="2/2", data=OfManySizes)
+    assert_same(tmp_path / "shared", tmp_path / "whole")
+    assert run_job(tmp_path / "alone", data=OfManySizes, batch_size=1)
+    assert_same_samples(tmp_path / "alone", tmp_path / "whole", atol=1e-4)
 
 
 def test_processes_divide_the_share_of_their_job(whole, tmp_path):

@@ -8,6 +8,7 @@ import torchvision
 import yaml
 from data.test_ade20k import write_ade20k
 from data.test_coco import write_coco
+from data.test_hub_dataset import write_objects
 from data.test_image_folder import write_classes
 from data.test_nyu_depth import write_pngs
 from data.test_revisited import write_revisited
@@ -46,6 +47,14 @@ def det_coco_detr(folder, monkeypatch):
     return [f"--data.root={write_coco(folder)}", SIZE, named(tiny.detr, folder)]
 
 
+def det_cppe5_detr(folder, monkeypatch):
+    return [
+        f"--data.name={write_objects(folder / 'cppe-5')}",
+        SIZE,
+        named(tiny.conditional_detr, folder, labels=5),
+    ]
+
+
 def ret_roxford_dinov2(folder, monkeypatch):
     return [f"--data.root={write_revisited(folder)}", SIZE, named(tiny.dinov2, folder)]
 
@@ -63,6 +72,7 @@ HUB = {
         seg_ade_segformer,
         depth_nyu_depth_anything,
         det_coco_detr,
+        det_cppe5_detr,
         ret_roxford_dinov2,
         cls_imagenet_clip,
     )

@@ -2,6 +2,7 @@
 
 import re
 
+import datasets
 import pandas as pd
 import pytest
 import torch
@@ -11,8 +12,10 @@ from test_cli import ROOT, conditions, in_folder, run_evaluate  # noqa: F401
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, SubsetRandomSampler
 from torchvision.transforms import Normalize
+from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 import dds
+from dds import evaluation
 
 IMAGES = 5
 
@@ -99,11 +102,14 @@ class Mappings(Dataset):
 
 def test_however_the_images_are_given(task, pairs, tmp_path):
     """Order, batches and the form of samples change nothing."""
+    pictures = [(to_pil_image(image), label) for image, label in pairs]
+    pairs = [(pil_to_tensor(picture) / 255, label) for picture, label in pictures]
     given = {
         "pairs": pairs,
         "mappings": Mappings(pairs),
         "loader": DataLoader(pairs, batch_size=2, shuffle=True),
         "part": Subset(Mappings([*pairs, *pairs]), range(IMAGES)),
+        "Pillow": pictures,
     }
     tables = [evaluate(task, data, tmp_path / name).table for name, data in given.items()]
     for other in tables[1:]:
@@ -118,6 +124,28 @@ def test_a_run_is_not_overwritten_but_may_be_gone_on_with(task, pairs, tmp_path)
     other = dds.tasks.Classification(TinyClassifier(), mean=[0.5] * 3, std=[0.2] * 3)
     with pytest.raises(dds.InputError, match="another configuration"):
         evaluate(other, pairs, tmp_path / "run", resume=True)
+
+
+def test_a_data_set_of_datasets_as_it_is(task, pairs, tmp_path):
+    """Its images, of two sizes here, give the results that they give by themselves."""
+    images = [to_pil_image(image[:, : 8 - number % 2]) for number, (image, _) in enumerate(pairs)]
+    table = datasets.Dataset.from_dict({"label": [label for _, label in pairs], "image": images})
+    results = evaluate(task, table, tmp_path / "table")
+    alone = [(pil_to_tensor(image) / 255, label) for image, (_, label) in zip(images, pairs, strict=True)]
+    pd.testing.assert_frame_equal(results.samples, evaluate(task, alone, tmp_path / "alone").samples)
+    assert results.summary["data"] == "Dataset"
+    ready = table.with_transform(
+        lambda rows: {**rows, "image": [pil_to_tensor(x) / 255 for x in rows["image"]]}
+    )
+    assert torch.equal(evaluation._given(ready, "label").load("test")[1]["image"], alone[1][0])
+    with pytest.raises(dds.InputError, match=r"there is no column objects, but label \(.*image \(Image\)"):
+        evaluate(dds.tasks.ObjectDetection(Detector()), table, tmp_path / "none")
+    with pytest.raises(dds.InputError, match="labels span 0..8 but the network knows classes 0..3"):
+        evaluate(task, table.map(lambda row: {"label": 4 * row["label"]}), tmp_path / "none")
+    with pytest.raises(dds.InputError, match="IterableDataset has no length.*without streaming"):
+        evaluate(task, table.to_iterable_dataset(), tmp_path / "none")
+    with pytest.raises(dds.InputError, match="data holds the splits train, test; give one of them"):
+        evaluate(task, table.train_test_split(2), tmp_path / "none")
 
 
 class Stream(IterableDataset):
@@ -136,10 +164,8 @@ REFUSED = {
         lambda pairs: DataLoader(pairs, collate_fn=lambda them: them[0]),
         "collate_fn",
     ),
-    "Pillow": (
-        lambda pairs: [(Image.new("RGB", (8, 8)), 0)],
-        "sample 0 is a Image; expected a float",
-    ),
+    "lists": (lambda pairs: [(image.tolist(), 0) for image, _ in pairs], "0 is a list; expected a float"),
+    "deep": (lambda pairs: [(Image.new("I;16", (8, 8)), 0)], "image of sample 0 has 16 bits or more"),
     "triples": (lambda pairs: [(*pairs[0], "a.png")], r"expected a mapping .* or a pair \(image, label\)"),
     "normalised": (lambda pairs: [(normalised(image), label) for image, label in pairs], r"\[0, 1\]"),
     "bytes": (lambda pairs: [((image * 255).byte(), label) for image, label in pairs], "uint8"),

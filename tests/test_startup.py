@@ -6,6 +6,7 @@ import sys
 
 HEAVY = [
     "art",
+    "datasets",
     "diffusers",
     "h5py",
     "huggingface_hub",

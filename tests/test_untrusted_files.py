@@ -508,6 +508,17 @@ def test_more_than_8_bits_are_not_cut_off(tmp_path, kind):
     assert read_values(tmp_path / "deep.tiff").double().unique().item() == 40_000
 
 
+def test_colours_of_16_bits_are_not_cut_off_either(tmp_path):
+    rows = zlib.compress(b"".join(b"\0" + bytes(2 * 6) for _ in range(2)))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0))
+    content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    (tmp_path / "deep.png").write_bytes(content)
+    (tmp_path / "deep.ppm").write_bytes(b"P6\n1 1\n65535\n" + bytes(6))
+    for name in ("deep.png", "deep.ppm"):
+        with pytest.raises(InputError, match=rf"{name} has 16 bits or more"):
+            read_image(tmp_path / name)
+
+
 def test_palettes_grey_and_cmyk_become_rgb(tmp_path):
     for mode, colour, suffix in (
         ("P", 1, "png"),

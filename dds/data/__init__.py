@@ -9,6 +9,7 @@ from dds.data.coco_boxes import CocoBoxes
 from dds.data.depth_pairs import DepthPairs
 from dds.data.given import GivenData
 from dds.data.given_retrieval import GivenRetrieval
+from dds.data.hub_dataset import GivenTable, HubDataset
 from dds.data.image_folder import ImageFolder
 from dds.data.labelled_retrieval import LabelledRetrieval
 from dds.data.nyu_depth import NyuDepth
@@ -32,6 +33,8 @@ __all__ = [
     "DepthPairs",
     "GivenData",
     "GivenRetrieval",
+    "GivenTable",
+    "HubDataset",
     "ImageFolder",
     "LabelledRetrieval",
     "NyuDepth",

@@ -1,23 +1,29 @@
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence, Sized
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from copy import copy
 from functools import cached_property, partial
-from typing import Any, Literal, Self, cast
+from types import MappingProxyType
+from typing import Any, Literal, Self, TypeVar, cast, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate
 
-from dds.batch import Batch
+from dds.batch import IGNORED, Batch
 from dds.data.identity import digest_of
+from dds.data.sizes import Framed, Size, SizedBatches
 from dds.data.targets import documented
 from dds.errors import InputError
 from dds.numbers import whole
 
 Split = Literal["train", "val", "test"]
+Sizes = Literal["group", "pad"]
 Sample = dict[str, Any]
+T = TypeVar("T")
 
 
 class Indexed(Dataset[Sample]):
@@ -49,27 +55,59 @@ class _Loader(DataLoader[Batch]):
             raise InputError(str(error).rpartition(f"{InputError.__name__}: ")[2].strip()) from None
 
 
+class SharedBatches:
+    """This process's batches; not a `DataLoader`, whose images Lightning would share out once more.
+
+    Args:
+        loader: What loads them.
+    """
+
+    def __init__(self, loader: DataLoader[Batch]) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(self._loader)
+
+
 class BaseDataModule(LightningDataModule, ABC):
     """Batches of a data set, each image with its index; a subclass says how a split is read.
 
-    Test batches are all of one size; the last is filled up with its last image (`Batch.real`). So the
-    networks round alike, however many processes share the images out and wherever a run was interrupted.
+    Images of different sizes come in batches of one size after another. The test batches of a size all have
+    as many images; the last is filled up with its last image (`Batch.real`). So the networks round alike,
+    however many processes share the images out and wherever a run was interrupted.
 
     Args:
-        batch_size: Images in a batch, on each process.
+        batch_size: The most images in a batch, on each process.
         limit: Use only so many test images, a random subset that the seed fixes; default all.
         subset_seed: Seed of that subset.
         num_workers: Processes that read images, on each process.
+        sizes: Of test images of different sizes: `group` has batches of one size each; `pad` adds a grey
+            border at the right and the bottom, up to the largest height and width of the run. The border is
+            ignored in masks, has no known depth and shows no object, but networks and attacks see it.
     """
 
+    ignored: int = IGNORED
+    """The label of ignored pixels of masks."""
+
     def __init__(
-        self, batch_size: int = 32, limit: int | None = None, subset_seed: int = 0, num_workers: int = 0
+        self,
+        batch_size: int = 32,
+        limit: int | None = None,
+        subset_seed: int = 0,
+        num_workers: int = 0,
+        sizes: Sizes = "group",
     ) -> None:
         super().__init__()
         self.batch_size = whole("data.batch_size", batch_size)
         self.limit = None if limit is None else whole("data.limit", limit)
         self.subset_seed = whole("data.subset_seed", subset_seed, least=None)
         self.num_workers = whole("data.num_workers", num_workers, least=0)
+        if sizes not in get_args(Sizes):
+            raise InputError(f"data.sizes={sizes}; expected group or pad.")
+        self.sizes = sizes
         self.finished: set[int] = set()
         """Indices of test images that need not be measured again."""
 
@@ -84,6 +122,9 @@ class BaseDataModule(LightningDataModule, ABC):
     @abstractmethod
     def load(self, split: Split) -> Dataset[Sample]:
         """Open a split; each sample holds the keys of `Batch` but `index`.
+
+        Where it has a method `size_of(index)`, which returns height and width of an image, test images are
+        not read once more before the start to find out which can share a batch.
 
         Raises:
             InputError: If the data is not where it should be; the message says what to download.
@@ -109,7 +150,8 @@ class BaseDataModule(LightningDataModule, ABC):
     def at_most(self, images: int) -> Self:
         """Return the same data with at most so many test images."""
         fewer = copy(self)
-        fewer.__dict__.pop("_wanted", None)
+        for found in ("_wanted", "_sizes"):
+            fewer.__dict__.pop(found, None)
         fewer.limit = images if self.limit is None else min(images, self.limit)
         return fewer
 
@@ -136,21 +178,54 @@ class BaseDataModule(LightningDataModule, ABC):
         """Return validation batches."""
         return self._loader(Indexed(self._open("val")))
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> SharedBatches:
         """Return test batches; several processes share the images out, none twice."""
-        return self._shared_loader(self.test_dataset(), len(self._wanted))
+        images = self.test_dataset()
+        if self.sizes == "pad":
+            heights, widths = zip(*self._sizes.values(), strict=True)
+            frame = max(heights), max(widths)
+            framed = Subset(Framed(images.dataset, frame, self.ignored), images.indices)
+            return self._shared(framed, [frame] * len(images), {frame: len(self._sizes)})
+        sizes = [self._sizes[index] for index in images.indices]
+        return self._shared(images, sizes, Counter(self._sizes.values()))
 
-    def database_dataloader(self) -> DataLoader[Batch]:
+    @cached_property
+    def _sizes(self) -> dict[int, Size]:
+        """Height and width of each test image of the run, by its index."""
+        wanted = self._wanted
+        return dict(zip(wanted.indices, self._find_sizes(wanted), strict=True))
+
+    def database_dataloader(self) -> SharedBatches:
         """Return batches of the database, shared out likewise."""
         database = Indexed(self.database())
-        return self._shared_loader(database, len(database))
+        everything = Subset(database, range(len(database)))
+        sizes = self._find_sizes(everything)
+        return self._shared(everything, sizes, Counter(sizes))
 
-    def _shared_loader(self, dataset: Dataset[Sample], images: int) -> DataLoader[Batch]:
-        """Load batches of one size, which is the same for every part of so many images."""
-        sampler, size = None, min(self.batch_size, images)
-        if torch.distributed.is_initialized():
-            sampler = UnrepeatedDistributedSampler(cast(Sized, dataset), shuffle=False)
-        return self._loader(dataset, sampler=sampler, collate_fn=partial(_collate, size=size))
+    def _find_sizes(self, images: Subset[Sample]) -> list[Size]:
+        """Return height and width of each image: as its data set says, else by reading all of them."""
+        if self.batch_size == 1 and self.sizes == "group":  # they may be anything
+            return [(0, 0)] * len(images)
+        size_of = getattr(cast(Indexed, images.dataset).dataset, "size_of", None)
+        if size_of is not None:
+            return [size_of(index) for index in _shown(images.indices)]
+        return [size for sizes in _shown(self._loader(images, collate_fn=_sizes_of)) for size in sizes]
+
+    def _shared(
+        self, images: Dataset[Sample], sizes: Sequence[Size], counts: Mapping[Size, int]
+    ) -> SharedBatches:
+        """Load this process's batches.
+
+        Args:
+            images: Those to be loaded.
+            sizes: Of each of them.
+            counts: How many images of each size the run has, whatever part of them is to be loaded; the
+                batches of a size have so many images, which is the same for every part.
+        """
+        filled = {size: min(self.batch_size, count) for size, count in counts.items()}
+        collate = partial(_collate, filled=filled)
+        batches = SizedBatches(sizes, self.batch_size)
+        return SharedBatches(self._loader(images, batches=batches, collate_fn=collate))
 
     def _open(self, split: Split) -> Dataset[Sample]:
         dataset = self.load(split)
@@ -161,31 +236,42 @@ class BaseDataModule(LightningDataModule, ABC):
     def _loader(
         self,
         dataset: Dataset[Sample],
-        sampler: Sampler[int] | None = None,
+        batches: Sampler[list[int]] | None = None,
         **options: Any,
     ) -> DataLoader[Batch]:
         return _Loader(
             cast(Dataset[Batch], dataset),
-            batch_size=self.batch_size,
-            sampler=sampler,
+            **({"batch_size": self.batch_size} if batches is None else {"batch_sampler": batches}),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             **{"collate_fn": _collate, **options},
         )
 
 
-def _collate(samples: list[Sample], size: int = 0) -> Batch:
-    """Make a batch of at least `size` images."""
-    sizes = {tuple(sample["image"].shape[1:]) for sample in samples}
+def _collate(samples: list[Sample], filled: Mapping[Size, int] = MappingProxyType({})) -> Batch:
+    """Make a batch, with as many images as those of its size are to have."""
+    sizes = set(_sizes_of(samples))
     if len(sizes) > 1:
         raise InputError(
             f"images of different sizes, such as {' and '.join(map(str, sorted(sizes)[:2]))}, cannot share a "
             "batch; expected one size. Have the data module resize them (data.size, or data.resize and "
-            "data.crop), or set data.batch_size=1."
+            "data.crop)."
         )
-    filled = [*samples, *samples[-1:] * (size - len(samples))]
-    batch = {key: _collated(key, [sample.get(key) for sample in filled]) for key in filled[0]}
+    missing = filled.get(sizes.pop(), 0) - len(samples)
+    everything = [*samples, *samples[-1:] * missing]
+    batch = {key: _collated(key, [sample.get(key) for sample in everything]) for key in everything[0]}
     return cast(Batch, {**batch, "real": len(samples)})
+
+
+def _shown(looked_at: Iterable[T]) -> Iterable[T]:
+    """Show people at a terminal how far it is."""
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    return track(looked_at, "Looking at the images' sizes", console=console, transient=True, disable=hidden)
+
+
+def _sizes_of(samples: list[Sample]) -> list[Size]:
+    return [tuple(sample["image"].shape[-2:]) for sample in samples]
 
 
 def _collated(key: str, values: list[Any]) -> Any:

@@ -1,5 +1,4 @@
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -7,7 +6,7 @@ from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
 from dds.data.base import Sample
-from dds.data.files import read_image
+from dds.data.files import ImageFile, read_image
 from dds.data.resizing import check_size, letterbox
 from dds.errors import InputError
 
@@ -26,7 +25,7 @@ class BoxedImage:
         crowd: `[n]` bool, boxes around many objects.
     """
 
-    path: Path
+    path: ImageFile
     size: tuple[int, int]
     boxes: Tensor
     classes: Tensor
@@ -65,6 +64,10 @@ class BoxedImages(Dataset[Sample]):
             "image": image.float() / 255,
             **fill_places(boxes, known.classes, known.crowd, self.places),
         }
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """Return height and width of an image as it is returned."""
+        return self.size or self.images[index].size
 
 
 def fill_places(boxes: Tensor, classes: Tensor, crowd: Tensor, places: int) -> dict[str, Tensor]:

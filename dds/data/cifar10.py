@@ -104,3 +104,7 @@ class _Arrays(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         return {"image": self.images[index].float() / 255, "label": self.labels[index]}
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """Return height and width."""
+        return 32, 32

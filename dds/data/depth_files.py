@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dds.data.depth_images import DepthImages
-from dds.data.files import check_pixels, read_image, read_values
+from dds.data.files import ImageFile, check_pixels, image_size, read_image, read_values
 from dds.errors import InputError
 
 
@@ -24,7 +24,7 @@ class DepthFiles(DepthImages):
 
     def __init__(
         self,
-        pairs: Sequence[tuple[Path, Path]],
+        pairs: Sequence[tuple[ImageFile, ImageFile]],
         depth_scale: float,
         invalid: Sequence[float] = (),
         size: tuple[int, int] | None = None,
@@ -48,10 +48,14 @@ class DepthFiles(DepthImages):
         values[unknown] = 0
         return str(depth), read_image(image), (values / self.depth_scale).float()
 
+    def size_of(self, index: int) -> tuple[int, int]:
+        """Return height and width of an image as it is returned."""
+        return self.size or image_size(self.pairs[index][0])
 
-def _read_raw(path: Path) -> Tensor:
+
+def _read_raw(path: ImageFile) -> Tensor:
     """Return what a depth file holds, `[H, W]`: an array (`.npy`) or an image of one channel."""
-    raw = _read_array(path) if path.suffix == ".npy" else read_values(path)
+    raw = _read_array(path) if isinstance(path, Path) and path.suffix == ".npy" else read_values(path)
     if raw.ndim == 3 and len(raw) == 1:
         raw = raw[0]
     if raw.ndim != 2 or raw.is_complex():

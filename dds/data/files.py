@@ -1,9 +1,11 @@
 """Opening files that may be damaged, or made to do harm."""
 
 import codecs
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+from dds.data.stored_file import StoredFile
 from dds.errors import InputError
+
+ImageFile = Path | StoredFile
 
 MAX_PIXELS = 2**26
 """The most pixels of an image: 8192 x 8192, 0.8 GB as float32, a little less than what Pillow warns of."""
@@ -47,26 +52,53 @@ _BOMS = {
 }
 
 
-def read_image(path: Path) -> Tensor:
-    """Read an image file as a picture: upright, as EXIF has it shown and as annotations speak of it.
+def read_image(path: ImageFile) -> Tensor:
+    """Read an image file as a picture; see `to_picture`.
 
     Returns:
         `[3, H, W]` uint8.
 
     Raises:
         InputError: Naming the file if it cannot be opened (`open_image`), is damaged, or has more than 8
-            bits, of which Pillow would cut all large values off.
+            bits.
     """
     with open_image(path) as file:
-        if file.mode.startswith(("I", "F")):
-            raise InputError(
-                f"{path} has 16 bits or more for each pixel (mode {file.mode}); expected 8. Convert it, with "
-                "the scale that its values have."
-            )
-        return pil_to_tensor(_upright(file).convert("RGB"))  # type: ignore[no-any-return]
+        return to_picture(file, path)
 
 
-def read_values(path: Path, palette: bool = False) -> Tensor:
+def to_picture(image: Image.Image, name: object) -> Tensor:
+    """Bring an image of any kind to RGB, the one way for all data.
+
+    It is upright, as EXIF has it shown and as annotations speak of it. Grey is three equal channels, one bit
+    is black or white, the indices of a palette are its colours, CMYK is converted without colour profiles,
+    as Pillow does. Transparency is dropped, and the colours that lie under it show, as in torchvision and
+    timm.
+
+    Args:
+        image: Opened by Pillow.
+        name: What it is called in messages.
+
+    Returns:
+        `[3, H, W]` uint8.
+
+    Raises:
+        InputError: If it has more than 8 bits for each value: nothing says which of them is white.
+    """
+    if _is_deep(image):
+        raise InputError(
+            f"{name} has 16 bits or more for each pixel (mode {image.mode}); expected 8. Convert it, with "
+            "the scale that its values have."
+        )
+    return pil_to_tensor(_upright(image).convert("RGB"))  # type: ignore[no-any-return]
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Tell whether there are more than 8 bits, which Pillow cuts off or scales."""
+    raw, most = _coding(image)
+    return image.mode.startswith(("I", "F")) or most > 255 or bool(re.search(";16[BLN]", raw))
+
+
+def read_values(path: ImageFile, palette: bool = False) -> Tensor:
     """Read an image file whose pixels are values, such as classes or depths: as they are stored, upright.
 
     Args:
@@ -87,7 +119,12 @@ def read_values(path: Path, palette: bool = False) -> Tensor:
                 f"{path} holds {problem}; expected each pixel's own value. Write it again from its source, "
                 "as PNG or TIFF of one channel with 8 or 16 bits."
             )
-        values = np.array(_upright(file))
+        return to_values(file)
+
+
+def to_values(image: Image.Image) -> Tensor:
+    """Return the values of an image's pixels as they are, upright, `[C, H, W]` in their own type."""
+    values = np.array(_upright(image))
     values = values.astype(values.dtype.newbyteorder("="))
     return torch.from_numpy(values.reshape(*values.shape[:2], -1)).permute(2, 0, 1)
 
@@ -96,18 +133,24 @@ def _changed_values(file: Image.Image) -> str:
     """Say what of an opened file's values is not as its source had them; nothing if all is."""
     if file.format in ("JPEG", "MPO", "WEBP") or "jpeg" in str(file.info.get("compression")):
         return "values that its compression has changed"
-    coded = file.tile[0] if file.tile else None  # type: ignore[attr-defined]
-    raw, *more = coded.args if coded and isinstance(coded.args, tuple) else (coded and coded.args,)
-    if file.mode == "1" or str(raw).startswith(("L;2", "L;4")):
+    raw, most = _coding(file)
+    if file.mode == "1" or raw.startswith(("L;2", "L;4")):
         return "fewer than 8 bits for each pixel, which readers scale differently"
-    if str(raw).startswith("L;I"):
+    if raw.startswith("L;I"):
         return "inverted values (white is 0)"
-    if coded and coded.codec_name.startswith("ppm") and more[-1] not in (255, 65535):
-        return f"values from 0 to {more[-1]}, which readers scale to 255 or 65535"
+    if most not in (255, 65535):
+        return f"values from 0 to {most}, which readers scale to 255 or 65535"
     return ""
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def _coding(file: Image.Image) -> tuple[str, int]:
+    """Return how an opened file's pixels are stored, by Pillow's name, and PPM's largest value (else 255)."""
+    coded: Any = file.tile[0] if getattr(file, "tile", None) else None  # type: ignore[attr-defined]
+    raw, *more = coded.args if coded and isinstance(coded.args, tuple) else (coded and coded.args,)
+    return str(raw), more[-1] if coded and coded.codec_name.startswith("ppm") else 255
+
+
+def image_size(path: ImageFile) -> tuple[int, int]:
     """Return height and width of a picture as `read_image` returns it; its first bytes say."""
     with open_image(path) as file:
         turned = file.format != "TIFF" and _orientation(file) in _ON_ITS_SIDE  # Pillow turns TIFF by itself
@@ -129,7 +172,7 @@ def _orientation(file: Image.Image) -> int:
 
 
 @contextmanager
-def open_image(path: Path) -> Iterator[Image.Image]:
+def open_image(path: ImageFile) -> Iterator[Image.Image]:
     """Open an image file; its pixels are not decoded before its size is found sensible.
 
     Raises:
@@ -137,7 +180,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
             TIFF and WebP, or of a size that `check_pixels` refuses.
     """
     try:
-        with Image.open(path, formats=_FORMATS) as file:
+        with path.open("rb") as content, Image.open(content, formats=_FORMATS) as file:
             check_pixels(path, file.height, file.width)
             yield file
     except InputError:

@@ -23,9 +23,10 @@ class GivenData(BaseDataModule):
     Args:
         images: A data set of samples, each a mapping with the keys of `dds.batch.Batch` but `index`, or a
             pair `(image, target)` or `(image, mapping)`, the image `[3, H, W]` float in [0, 1], not
-            normalised; for detection the mapping may be torchvision's (`boxes`, `labels`, `iscrowd`), with
-            any number of boxes. Or a `DataLoader` of such a data set, whose batch size and number of workers
-            are used; its order does not matter.
+            normalised, or one of Pillow's; for detection the mapping may be torchvision's (`boxes`, `labels`,
+            `iscrowd`), with any number of boxes. Or a `DataLoader` of such a data set, whose batch size and
+            number of workers are used; its order does not matter. Images are read once before the start, to
+            find out which are of one size, unless the data set says so by `size_of(index)`.
         target: Key of the second of a pair, such as `label`.
         batch_size: Images in a batch; default: the loader's, else 32.
 
@@ -63,7 +64,7 @@ def data_of(images: Dataset[Any] | DataLoader[Any]) -> Any:
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise InputError(
             f"{type(dataset).__name__} has no length; expected a data set whose images are numbered, as "
-            "random numbers and results belong to them."
+            "random numbers and results belong to them. Load it whole, without streaming."
         )
     return dataset
 
@@ -91,6 +92,11 @@ class _Samples(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         return as_mapping(self.images[index], index, self.target)
+
+    @property
+    def size_of(self) -> Any:
+        """What tells height and width of an image, if the data set has such a method."""
+        return getattr(self.images, "size_of", None)
 
 
 def as_mapping(sample: Any, index: int, target: str) -> Sample:

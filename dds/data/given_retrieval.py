@@ -3,6 +3,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -60,7 +61,11 @@ class _Gallery(Dataset[Sample]):
 
     def _sample(self, index: int) -> Sample:
         sample = self.images[index]
-        return {"image": sample} if isinstance(sample, Tensor) else as_mapping(sample, index, "label")
+        return (
+            {"image": sample}
+            if isinstance(sample, Tensor | Image.Image)
+            else as_mapping(sample, index, "label")
+        )
 
 
 class _Queries(Dataset[Sample]):

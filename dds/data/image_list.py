@@ -8,8 +8,8 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as F
 
 from dds.data.base import Sample
-from dds.data.files import check_pixels, read_image
-from dds.data.resizing import check_size, resize
+from dds.data.files import check_pixels, image_size, read_image
+from dds.data.resizing import check_size, resize, resized
 from dds.errors import InputError
 
 Box = Sequence[float]
@@ -50,6 +50,13 @@ class ImageList(Dataset[Sample]):
         if self.augment and torch.rand(()) < 0.5:
             image = image.flip(-1)
         return {"image": image.float() / 255, **self.known[index]}
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """Return height and width of an image as it is returned."""
+        if self.crops is None:
+            return resized(image_size(self.paths[index]), self.size)
+        x1, y1, x2, y2 = map(round, self.crops[index])
+        return resized((y2 - y1, x2 - x1), self.size)
 
 
 def _cropped(image: Tensor, box: Box, path: Path) -> Tensor:

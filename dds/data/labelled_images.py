@@ -1,12 +1,13 @@
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cached_property
 
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from dds.data.base import Sample
-from dds.data.files import read_image
+from dds.data.files import ImageFile, image_size, read_image
+from dds.data.transforms import size_after
 
 
 class LabelledImages(Dataset[Sample]):
@@ -21,7 +22,9 @@ class LabelledImages(Dataset[Sample]):
         transform: Applied to each image, `[3, h, w]` uint8.
     """
 
-    def __init__(self, paths: Sequence[Path], key: str, targets: Tensor, transform: v2.Transform) -> None:
+    def __init__(
+        self, paths: Sequence[ImageFile], key: str, targets: Tensor, transform: v2.Transform
+    ) -> None:
         self.paths, self.key, self.targets, self.transform = paths, key, targets, transform
 
     def __len__(self) -> int:
@@ -30,3 +33,13 @@ class LabelledImages(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         image = self.transform(read_image(self.paths[index]))
         return {"image": image.float() / 255, self.key: self.targets[index]}
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """Return height and width of an image as it is returned."""
+        return self._only_size or size_after(self.transform, image_size(self.paths[index]))
+
+    @cached_property
+    def _only_size(self) -> tuple[int, int] | None:
+        """What images of all shapes are brought to, if that is one size; no file need be opened then."""
+        upright, flat = (size_after(self.transform, size) for size in ((1000, 10), (10, 1000)))
+        return upright if upright == flat else None

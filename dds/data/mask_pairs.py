@@ -1,5 +1,4 @@
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -7,7 +6,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from dds.data.base import Sample
-from dds.data.files import read_image, read_values
+from dds.data.files import ImageFile, image_size, read_image, read_values
 from dds.data.transforms import resize_to
 from dds.errors import InputError
 
@@ -36,7 +35,7 @@ class MaskPairs(Dataset[Sample]):
 
     def __init__(
         self,
-        pairs: Sequence[tuple[Path, Path]],
+        pairs: Sequence[tuple[ImageFile, ImageFile]],
         classes: Mapping[int, int],
         size: tuple[int, int] | None,
         augment: bool,
@@ -50,7 +49,7 @@ class MaskPairs(Dataset[Sample]):
             raise InputError(f"{len(absent)} images lack a mask, e.g. {absent[0]}. {remedy}")
         self.values = torch.tensor(sorted(classes))  # (K,)
         self.classes = torch.tensor([classes[value] for value in sorted(classes)])
-        self.transform = resize_to(size, augment)
+        self.size, self.transform = size, resize_to(size, augment)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -60,7 +59,11 @@ class MaskPairs(Dataset[Sample]):
         image, mask = self.transform(tv_tensors.Image(image), tv_tensors.Mask(mask))
         return {"image": image.as_subclass(Tensor).float() / 255, "mask": mask.as_subclass(Tensor)}
 
-    def _read(self, image_path: Path, mask_path: Path) -> tuple[Tensor, Tensor]:
+    def size_of(self, index: int) -> tuple[int, int]:
+        """Return height and width of an image as it is returned."""
+        return self.size or image_size(self.pairs[index][0])
+
+    def _read(self, image_path: ImageFile, mask_path: ImageFile) -> tuple[Tensor, Tensor]:
         image, mask = read_image(image_path), read_values(mask_path, palette=not self.colours)
         height_width = tuple(mask.shape[1:])
         values = self._colour_values(mask, mask_path) if self.colours else self._values(mask, mask_path)
@@ -70,7 +73,7 @@ class MaskPairs(Dataset[Sample]):
             )
         return image, self._classes(values, mask_path)
 
-    def _values(self, mask: Tensor, path: Path) -> Tensor:
+    def _values(self, mask: Tensor, path: ImageFile) -> Tensor:
         kinds = (torch.uint8, *_DEEP) if self.values[-1] > 255 else (torch.uint8,)
         if mask.dtype not in kinds or len(mask) != 1:
             raise InputError(
@@ -79,7 +82,7 @@ class MaskPairs(Dataset[Sample]):
             )
         return mask[0].long()
 
-    def _colour_values(self, mask: Tensor, path: Path) -> Tensor:
+    def _colour_values(self, mask: Tensor, path: ImageFile) -> Tensor:
         if mask.dtype != torch.uint8 or len(mask) != 3:
             raise InputError(
                 f"{path} has {len(mask)} channels of {mask.dtype}; expected three of uint8, the colour of "
@@ -88,7 +91,7 @@ class MaskPairs(Dataset[Sample]):
         red, green, blue = mask.long().unbind()
         return (red * 256 + green) * 256 + blue
 
-    def _classes(self, values: Tensor, path: Path) -> Tensor:
+    def _classes(self, values: Tensor, path: ImageFile) -> Tensor:
         """Return the class of each value, `[H, W]`."""
         places = torch.searchsorted(self.values, values).clamp(max=len(self.values) - 1)
         known = self.values[places] == values

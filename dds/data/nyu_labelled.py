@@ -40,6 +40,7 @@ class NyuLabelled(DepthImages):
         self.numbers = _numbers(path.with_name("splits.mat"), part)
         with _open(path) as file:
             _check_layout(path, file, field, self.numbers)
+            self.stored_size: tuple[int, int] = file["images"].shape[:1:-1]
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -54,6 +55,10 @@ class NyuLabelled(DepthImages):
         except OSError as error:
             raise InputError(f"{name} cannot be read: {error}. {_REMEDY}") from error
         return name, _transposed(image), _transposed(depth).float()
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """Return height and width of an image as it is returned."""
+        return self.size or self.stored_size
 
 
 def _transposed(array: np.ndarray[Any, Any]) -> Tensor:

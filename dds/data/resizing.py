@@ -6,8 +6,8 @@ from torchvision.transforms.v2 import functional as F
 
 from dds.errors import InputError
 
-_GREY = 114
-"""What a letterbox is filled with, out of 255, as the YOLO detectors were trained with."""
+GREY = 114
+"""What letterboxes and borders are filled with, out of 255, as the YOLO detectors were trained with."""
 
 
 def check_size(size: int | Sequence[int] | None) -> None:
@@ -29,11 +29,17 @@ def resize(image: Tensor, size: int | tuple[int, int] | None) -> Tensor:
         size: `(height, width)`; or an int, the most that the longer side may measure: larger images are
             shrunk, with their aspect ratio, and smaller ones stay as they are; or None, as it is.
     """
-    if isinstance(size, int):
-        size = _scaled(image, min(1.0, size / max(image.shape[1:])))
-    if size is None or tuple(image.shape[1:]) == tuple(size):
+    wanted = resized((image.shape[1], image.shape[2]), size)
+    if tuple(image.shape[1:]) == wanted:
         return image
-    return F.resize(image, list(size), antialias=True)  # type: ignore[no-any-return]
+    return F.resize(image, list(wanted), antialias=True)  # type: ignore[no-any-return]
+
+
+def resized(before: tuple[int, int], size: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Return height and width of what `resize` makes of an image that had others before."""
+    if isinstance(size, int):
+        return _scaled(before, min(1.0, size / max(before)))
+    return before if size is None else (size[0], size[1])
 
 
 def letterbox(image: Tensor, size: tuple[int, int]) -> tuple[Tensor, tuple[float, float]]:
@@ -47,12 +53,11 @@ def letterbox(image: Tensor, size: tuple[int, int]) -> tuple[Tensor, tuple[float
         `[3, *size]` uint8, and by how much x and y were scaled.
     """
     height, width = image.shape[1:]
-    fitted = resize(image, _scaled(image, min(size[0] / height, size[1] / width)))
-    framed = torch.full((3, *size), _GREY, dtype=torch.uint8)
+    fitted = resize(image, _scaled((height, width), min(size[0] / height, size[1] / width)))
+    framed = torch.full((3, *size), GREY, dtype=torch.uint8)
     framed[:, : fitted.shape[1], : fitted.shape[2]] = fitted
     return framed, (fitted.shape[2] / width, fitted.shape[1] / height)
 
 
-def _scaled(image: Tensor, factor: float) -> tuple[int, int]:
-    height, width = image.shape[1:]
-    return max(1, round(height * factor)), max(1, round(width * factor))
+def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

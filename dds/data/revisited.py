@@ -31,8 +31,7 @@ class RevisitedRetrieval(BaseDataModule):
     Args:
         root: Folder that holds the pickle and `jpg`.
         size: The most that the longer side may measure (larger images are shrunk, with their aspect ratio),
-            or `[height, width]`, or null for images as they are. Only with `[height, width]` can images share
-            a batch.
+            or `[height, width]`, or null for images as they are.
         batch_size: Images in a batch, on each process.
         **options: The others of `BaseDataModule`.
     """

@@ -4,9 +4,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dds.batch import Relevance
+from dds.data.files import to_picture, to_values
 from dds.errors import InputError
 
 
@@ -34,8 +36,8 @@ _ALLOWED = {"labels": (-1, 0, 1), "crowd": (0, 1), "relevance": tuple(Relevance)
 def documented(sample: dict[str, Any], number: int) -> dict[str, Any]:
     """Return a sample whose targets have their documented types.
 
-    Whole numbers of any type are classes, and one more dimension of length 1, or one-hot, is undone. Keys
-    that `Batch` does not know stay as they are.
+    Whole numbers of any type are classes, and one more dimension of length 1, or one-hot, is undone. Pillow's
+    images are pictures as `image`, and values as targets. Keys that `Batch` does not know stay as they are.
 
     Args:
         sample: What a data set gives.
@@ -45,17 +47,22 @@ def documented(sample: dict[str, Any], number: int) -> dict[str, Any]:
         InputError: If it has no image, or a target cannot be meant.
     """
     image = sample.get("image")
+    if isinstance(image, Image.Image):
+        image = to_picture(image, f"the image of sample {number}").float() / 255
+        sample = {**sample, "image": image}
     if not isinstance(image, Tensor | np.ndarray):
         what = f"a {type(image).__name__}" if "image" in sample else f"not there, only {', '.join(sample)}"
         raise InputError(
             f"the image of sample {number} is {what}; expected a float tensor [3, H, W] in [0, 1], such as "
-            "torchvision's ToTensor() gives, without Normalize: that belongs to the task (mean, std)."
+            "torchvision's ToTensor() gives, without Normalize: that belongs to the task (mean, std); or one "
+            "of Pillow's images."
         )
     return {key: _target(key, value, number) if key in _KINDS else value for key, value in sample.items()}
 
 
 def _target(key: str, value: Any, number: int) -> Tensor:
     kind = _KINDS[key]
+    value = to_values(value) if isinstance(value, Image.Image) else value
     found = _tensor(value, kind.ndim)
     if found is not None and key in _ONE_HOT and found.ndim == kind.ndim + 1 and _is_one_hot(found):
         found = found.to(torch.uint8).argmax(0)

@@ -1,5 +1,6 @@
 """How images are brought to one size, and varied for training."""
 
+import torch
 from torchvision.transforms import v2
 
 from dds.data.resizing import check_size
@@ -53,6 +54,12 @@ def resize_and_crop(resize: int | None, crop: int | None, augment: bool) -> v2.T
         varied = whole if crop is None else v2.RandomResizedCrop(crop, antialias=True)
         return v2.Compose([varied, v2.RandomHorizontalFlip()])
     return whole if crop is None else v2.Compose([whole, v2.CenterCrop(crop)])
+
+
+def size_after(transform: v2.Transform, size: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of what a transform makes of an image of others; no pixel is computed."""
+    height, width = transform(torch.empty(3, *size, dtype=torch.uint8, device="meta")).shape[1:]
+    return height, width
 
 
 def _check_sides(resize: int | None, crop: int | None) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dds.data.files import image_size, read_image, read_lines, read_text, read_values
+from dds.data.files import image_size, read_image, read_lines, read_text, read_values, to_picture
 from dds.errors import InputError
 
 STORED_TURNS = {
@@ -48,6 +48,42 @@ def test_a_picture_is_read_as_it_is_shown(tmp_path, orientation, suffix):
     image = read_image(path)
     assert image_size(path) == image.shape[1:] == (24, 32)
     assert (image.int() - torch.from_numpy(shown).permute(2, 0, 1)).abs().float().mean() < 3
+
+
+RED, HIDDEN = (200, 10, 0), (200, 10, 0, 0)
+
+
+def paletted(**options):
+    image = Image.new("P", (3, 2), 1)
+    image.putpalette([0, 0, 0, *RED])
+    return image, RED, {"suffix": "png", **options}
+
+
+KINDS = {
+    "grey": lambda: (Image.new("L", (3, 2), 9), (9, 9, 9), {"suffix": "png"}),
+    "grey with alpha": lambda: (Image.new("LA", (3, 2), (9, 0)), (9, 9, 9), {"suffix": "png"}),
+    "black or white": lambda: (Image.new("1", (3, 2), 1), (255, 255, 255), {"suffix": "png"}),
+    "palette": paletted,
+    "palette with a transparent colour": lambda: paletted(transparency=1),
+    "alpha": lambda: (Image.new("RGBA", (3, 2), HIDDEN), RED, {"suffix": "png"}),
+    "alpha in TIFF": lambda: (Image.new("RGBA", (3, 2), HIDDEN), RED, {"suffix": "tiff"}),
+    "CMYK": lambda: (Image.new("CMYK", (3, 2), (55, 245, 255, 0)), RED, {"suffix": "tiff"}),
+    "CMYK of print": lambda: (
+        Image.new("CMYK", (3, 2), (55, 245, 255, 0)),
+        RED,
+        {"suffix": "jpg", "quality": 100},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_of_every_kind_become_rgb(tmp_path, kind):
+    image, colour, options = KINDS[kind]()
+    path = tmp_path / f"image.{options.pop('suffix')}"
+    image.save(path, **options)
+    for pixels in (read_image(path), to_picture(image, "it")):
+        assert (pixels.dtype, pixels.shape) == (torch.uint8, (3, 2, 3))
+        assert (pixels.flatten(1).T.int() - torch.tensor(colour)).abs().max() <= 2 * (path.suffix == ".jpg")
 
 
 def test_a_damaged_note_on_a_whole_picture(tmp_path):

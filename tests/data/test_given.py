@@ -1,5 +1,6 @@
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from dds.data import GivenData, GivenRetrieval
@@ -15,7 +16,6 @@ def batch_of(data):
 
 BAD = {
     "label of sample 1 is the str 'cat'": [(IMAGES[0], 0), (IMAGES[1], "cat")],
-    "images of different sizes": [(IMAGES[0], 0), (IMAGES[1][:, 1:], 1)],
     "more of the samples cannot share a batch: \\(0,\\) and \\(1,\\)": [
         {"image": IMAGES[number], "label": number, "more": torch.zeros(number)} for number in range(2)
     ],
@@ -95,6 +95,17 @@ def test_relevance_however_it_is_given(form):
     assert torch.equal(torch.cat([part["image"] for part in database]), IMAGES[2:])
     assert batch["relevance"].dtype == torch.int8
     assert batch["relevance"].tolist() == [[2, 0, 0, 0], [0, 2, 2, 2]]
+
+
+def test_a_gallery_of_pictures_of_any_size():
+    gallery = [Image.new("L", size, 51) for size in ((4, 3), (2, 5), (4, 3))]
+    data = GivenRetrieval([(Image.new("RGB", (4, 3)), [2, 0, 3])], gallery)
+    batches = list(data.database_dataloader())
+    assert [(part["index"].tolist(), part["image"].shape) for part in batches] == [
+        ([0, 2], (2, 3, 3, 4)),
+        ([1], (1, 3, 5, 2)),
+    ]
+    assert torch.equal(batches[0]["image"], torch.full((2, 3, 3, 4), 0.2))
 
 
 @pytest.mark.parametrize(

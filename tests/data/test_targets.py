@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn.functional import one_hot
 
 from dds.data.base import Indexed
@@ -16,6 +17,20 @@ def read(**targets):
     sample = documented({"image": IMAGE, **targets}, 7)
     assert sample.pop("image") is IMAGE
     return sample
+
+
+def test_pictures_of_pillow_are_images_and_values():
+    classes = Image.fromarray(MASK.byte().numpy())
+    paletted = classes.copy()
+    paletted.putpalette(range(21))
+    depth = np.linspace(0, 9, 20, dtype=np.float32).reshape(4, 5)
+    for mask in (classes, paletted):
+        found = documented({"image": classes, "mask": mask, "depth": Image.fromarray(depth)}, 7)
+        assert torch.equal(found["mask"], MASK)
+        assert found["depth"].tolist() == depth.tolist()
+        assert torch.equal(found["image"], (MASK / 255).expand(3, 4, 5))
+    with pytest.raises(InputError, match=r"mask of sample 7 is torch.uint8 of shape \(3, 4, 5\)"):
+        documented({"image": classes, "mask": Image.new("RGB", (5, 4), (1, 2, 3))}, 7)
 
 
 @pytest.mark.parametrize(

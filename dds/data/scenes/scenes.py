@@ -108,6 +108,10 @@ class RenderedScenes(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         return _sample(self.images, index)
 
+    def size_of(self, index: int) -> torch.Size:
+        """Return height and width."""
+        return self.images["image"].shape[-2:]
+
 
 class _Lazy(Dataset[Sample]):
     """Renders what is asked for, so that a few images of many cost little."""
@@ -120,6 +124,9 @@ class _Lazy(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         return self.__getitems__([index])[0]
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        return self.size, self.size
 
     def __getitems__(self, indices: list[int]) -> list[Sample]:
         rendered = self._render(indices)

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dds.errors import InputError
+
+Thing = Literal["model", "data set"]
 
 _LONGEST = 200  # characters of other people's messages
 
@@ -13,14 +15,15 @@ _OFFLINE = "LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectError", "C
 _REASONS = {
     "GatedRepoError": "asks for its terms to be accepted on its page first, and for `hf auth login`",
     "RevisionNotFoundError": "has no such revision",
-    "RepositoryNotFoundError": "is no model of the hub (a private one needs `hf auth login`), and no folder",
+    "RepositoryNotFoundError": "is no {} of the hub (a private one needs `hf auth login`), and no folder",
+    "DatasetNotFoundError": "is no {} of the hub (a private one needs `hf auth login`), and no folder",
     "HFValidationError": "is no folder, and cannot be a name on the hub",
 }
 """By the names of the hub's errors, the most particular first."""
 
 
 def library(name: str) -> Any:
-    """Import `transformers` or `open_clip`, which take seconds, where they are used.
+    """Import `transformers`, `open_clip` or `datasets`, which take seconds, where they are used.
 
     Raises:
         InputError: If it is not installed.
@@ -30,10 +33,15 @@ def library(name: str) -> Any:
             import transformers
 
             return transformers
+        if name == "datasets":
+            import datasets
+
+            return datasets
         import open_clip
     except ImportError as error:
+        things = "data sets" if name == "datasets" else "models"
         raise InputError(
-            f"models of the hub are read by {name}, which cannot be imported ({error}). Run: "
+            f"{things} of the hub are read by {name}, which cannot be imported ({error}). Run: "
             "pip install 'dds[hub]'"
         ) from error
     return open_clip
@@ -46,8 +54,8 @@ def source_of(name: str) -> str:
 
 
 @contextmanager
-def reaching(name: str) -> Iterator[None]:
-    """Say in one sentence why a model cannot be had, whichever library found out.
+def reaching(name: str, thing: Thing = "model") -> Iterator[None]:
+    """Say in one sentence why a model or a data set cannot be had, whichever library found out.
 
     Raises:
         InputError: If anything at all is raised while the context lasts.
@@ -57,15 +65,16 @@ def reaching(name: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # of any of these libraries, without a common base
-        raise InputError(f"{name} {_reason(error)}. {remedy(name)}") from error
+        raise InputError(f"{name} {_reason(error, thing)}. {remedy(name, thing)}") from error
 
 
-def remedy(name: str) -> str:
-    """Return what to do where a model cannot be loaded."""
+def remedy(name: str, thing: Thing = "model") -> str:
+    """Return what to do where a model or a data set cannot be loaded."""
     if Path(name).expanduser().is_dir():
         return "Download or save it again."
+    kind = "--repo-type dataset " if thing == "data set" else ""
     return (
-        f"Where the hub can be reached, run `hf download {name} --local-dir FOLDER`; the path of that "
+        f"Where the hub can be reached, run `hf download {name} {kind}--local-dir FOLDER`; the path of that "
         "folder works here as well as the name."
     )
 
@@ -85,14 +94,14 @@ def quietly(transformers: Any) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, thing: Thing) -> str:
     raised = {kind.__name__ for one in _causes(error) for kind in type(one).__mro__}
     for kind, reason in _REASONS.items():
         if kind in raised:
-            return reason
+            return reason.format(thing)
     if raised.intersection(_OFFLINE):
         return "is neither a folder nor in the hub's cache, and the hub cannot be reached from here"
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).rstrip(".")
     if "trust_remote_code" in text:
         return "wants code from the hub, which is never run. Name a class of your own in its place"
     return f"cannot be loaded: {text if len(text) <= _LONGEST else f'{text[:_LONGEST]}…'}"

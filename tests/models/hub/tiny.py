@@ -201,6 +201,14 @@ def detr(labels=91):
     return hf.DetrForObjectDetection(config), processor
 
 
+def conditional_detr(labels):
+    config = hf.ConditionalDetrConfig(
+        **DECODER, use_timm_backbone=False, backbone_config=hf.ResNetConfig(**RESNET), num_labels=labels
+    )
+    processor = hf.ConditionalDetrImageProcessor(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE})
+    return hf.ConditionalDetrForObjectDetection(config), processor
+
+
 def yolos():
     config = hf.YolosConfig(**{**VIT, "image_size": [SIDE, SIDE]}, num_detection_tokens=5, num_labels=3)
     processor = hf.YolosImageProcessor(size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE})
