@@ -24,6 +24,11 @@ class LabelledImages(Dataset[Sample]):
     def __init__(self, paths: Sequence[Path], key: str, targets: Tensor, transform: v2.Transform) -> None:
         self.paths, self.key, self.targets, self.transform = paths, key, targets, transform
 
+    @property
+    def image_paths(self) -> list[Path]:
+        """The file of each image."""
+        return list(self.paths)
+
     def __len__(self) -> int:
         return len(self.paths)
 

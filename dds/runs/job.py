@@ -1,4 +1,3 @@
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -6,7 +5,6 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from rich.console import Console
-from rich.progress import track
 from torch import nn
 
 from dds.callbacks import AttackAndPurify
@@ -16,13 +14,12 @@ from dds.models.untrained import is_untrained
 from dds.protocol import Condition, Plan
 from dds.runs.division import own_cells
 from dds.runs.grid import Grid, Piece
+from dds.runs.progress import with_progress
 from dds.runs.provenance import provenance
 from dds.runs.run_folder import SCHEMA, RunFolder
 from dds.runs.samples import to_draws
 from dds.runs.writer import ResultsWriter
 from dds.tasks import BaseTask
-
-_PAUSE = 60.0  # seconds between two lines
 
 
 class Job:
@@ -122,17 +119,8 @@ class Job:
         return True
 
     def each_condition(self, work: str) -> Iterator[Condition]:
-        """Yield all conditions and show how many are done, by a bar or, in a pipe, a line a minute."""
-        conditions = self.grid.conditions
-        if self._console.is_terminal:
-            yield from track(conditions, work, console=self._console, transient=True)
-            return
-        said = time.monotonic()
-        for done, condition in enumerate(conditions):
-            if time.monotonic() - said > _PAUSE:
-                said = time.monotonic()
-                self._console.print(f"{work}: {done} of {len(conditions)} conditions")
-            yield condition
+        """Return all conditions, and show how many are done; see `with_progress`."""
+        return with_progress(self.grid.conditions, work, "conditions", self._console)
 
     def head(self) -> dict[str, Any]:
         """Return what a summary says of a run before anything is measured."""
