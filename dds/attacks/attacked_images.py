@@ -21,9 +21,7 @@ _REMEDY = (
     "with any suffix, or by its place where it is no file (000012.png)."
 )
 
-_AS_SHOWN = (
-    "Attack images as the data module resizes and crops them, such as --save_attacked leaves in clean/."
-)
+_AS_SHOWN = "Attack images as the data module shows them; --save_attacked=true leaves them in attacked/clean."
 
 
 class AttackedImages(Attack):
