@@ -10,6 +10,8 @@ from dds.attacks.objectives.base import AttackedTask, Calls, Purify
 from dds.batch import Batch
 from dds.data import BaseDataModule
 from dds.data.files import image_size, read_image
+from dds.data.identity import digest_of
+from dds.data.listing import list_images
 from dds.data.naming import images_by_name
 from dds.errors import InputError
 from dds.noise import Streams
@@ -46,6 +48,7 @@ class AttackedImages(Attack):
         super().__init__(eps)
         one_of("norm", norm, "linf", "l2")
         self.folder, self.norm = folder, norm
+        self._place = Path(folder).expanduser()
         self._files: dict[int, Path] = {}
 
     @property
@@ -68,6 +71,10 @@ class AttackedImages(Attack):
         """None likewise."""
         return Calls()
 
+    def identity(self) -> str:
+        """Tell the files by their names and sizes; see `digest_of`."""
+        return digest_of(list_images(self._place))
+
     def prepare(self, data: BaseDataModule) -> None:
         """Find the file of each image, and compare sizes.
 
@@ -76,7 +83,7 @@ class AttackedImages(Attack):
         Raises:
             InputError: Naming the images that have none, or a file of another size.
         """
-        found, names = images_by_name(Path(self.folder).expanduser(), _REMEDY), data.image_names()
+        found, names = images_by_name(self._place, _REMEDY), data.image_names()
         images: Any = data.test_dataset()
         wanted = {index: names[index] for index in images.indices}
         missing = [name for name in wanted.values() if name not in found]

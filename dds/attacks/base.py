@@ -66,6 +66,10 @@ class Attack(ABC):
         """Return the attack for where nothing is random: noise draws would be the same, and it takes one."""
         return self
 
+    def identity(self) -> str:
+        """Return a short text that changes when it would read other files; none of one that reads none."""
+        return ""
+
     def prepare(self, data: BaseDataModule) -> None:  # noqa: B027
         """Do what has to be done once before the first batch; most have nothing to do.
 

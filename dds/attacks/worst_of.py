@@ -71,6 +71,10 @@ class WorstOf(Attack):
         once.attacks, once.eot = {name: a.with_one_draw() for name, a in self.attacks.items()}, 1
         return once
 
+    def identity(self) -> str:
+        """Return those of all attacks."""
+        return "+".join(filter(None, [attack.identity() for attack in self.attacks.values()]))
+
     def prepare(self, data: BaseDataModule) -> None:
         """Let each attack prepare itself; see `Attack`."""
         for attack in self.attacks.values():

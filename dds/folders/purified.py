@@ -19,7 +19,7 @@ from dds.protocol import Defence
 from dds.runs.png_files import sha256_of, source_of, write_png
 from dds.runs.progress import with_progress
 from dds.runs.provenance import provenance
-from dds.runs.whole_file import whole_file, writing
+from dds.runs.whole_file import PARTIAL, remove_partial, whole_file, writing
 
 _REMEDY = "Set --images to a folder of image files, each with a name of its own."
 _FULL = "Make room there, or set --out to a writable place; what was purified is kept."
@@ -79,11 +79,12 @@ class PurifiedFolder:
             str(defence): {**(asdict(defence.level) if defence.level else {}), "draws": draws}
             for defence, draws in self.draws.items()
         }
-        self.settings = {**given, "shown": defences, "weights": facts["weights"]}
+        settings = {**given, "shown": defences, "weights": facts["weights"]}
+        self.settings = json.loads(json.dumps(settings))  # as they are read again
         self._facts = {"images": _WRITTEN, "noise": _NOISE, "versions": facts["versions"]}
 
     def _check_same_work(self) -> None:
-        if not self.out.exists() or not any(self.out.iterdir()):
+        if not self.out.exists() or all(path.suffix == PARTIAL for path in self.out.iterdir()):
             return
         try:
             before = json.loads(self.manifest.read_text())["settings"]
@@ -132,6 +133,7 @@ class PurifiedFolder:
                 source = sha256_of(self.files[name])
                 written += self._purify(name, source, device)
                 files[name] = self._entry(name, source)
+        remove_partial(self.out)
         self._say(complete=True, files=files)
         return written
 

@@ -14,6 +14,7 @@ from dds.protocol import CLEAN, Condition, Craft
 from dds.runs.job import Job
 from dds.runs.png_files import sha256_of, write_png
 from dds.runs.run_folder import RunFolder
+from dds.runs.whole_file import remove_partial
 from dds.runs.writer import ResultsWriter
 
 _WRITTEN = (
@@ -92,6 +93,7 @@ def write_manifest(job: Job, folder: RunFolder) -> Path:
             for draw in range(craft.images)
         },
     }
+    remove_partial(folder.attacked)
     path = folder.attacked / "manifest.json"
     folder.write_text(path, json.dumps(manifest, indent=1))
     return path

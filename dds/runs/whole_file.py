@@ -46,6 +46,12 @@ def whole_file(path: Path, remedy: str = REMEDY) -> Iterator[BinaryIO]:
             partial.unlink()
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what killed processes left of files, anywhere below a folder that nobody else writes to."""
+    for path in folder.rglob(f"*{PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def writing(path: Path, remedy: str = REMEDY) -> Iterator[None]:
     """Say what to do where the disk does not take what a run leaves.

@@ -1,14 +1,16 @@
 import pytest
 import torch
 from callbacks.test_attack_and_purify import Arrays, run
-from conftest import TinyNoiseNetwork
+from conftest import TinyClassifier, TinyNoiseNetwork
 
 from dds.attacks import PGD, AttackedImages, WorstOf
 from dds.attacks.objectives.base import Calls
 from dds.callbacks import AttackAndPurify
 from dds.errors import InputError
 from dds.purifiers import DiffusionDenoiser
+from dds.runs.job import Job
 from dds.runs.png_files import write_png
+from dds.tasks import Classification
 
 EPS = 8 / 255
 
@@ -62,6 +64,19 @@ def test_the_worst_of_it_and_another_attack(folder):
     both = WorstOf({"files": AttackedImages(str(folder), EPS), "pgd": PGD(EPS, steps=1)})
     found = run(protocol(both, attacker_sees=["same"]), Grey())
     assert {key for key, *_ in found if key.startswith("theirs")} == {"theirs/none/t0", "theirs/same/t10"}
+
+
+def test_a_run_knows_the_files_it_reads(folder):
+    def header(attack):
+        job = Job(Classification(TinyClassifier()), Grey(), protocol(attack))
+        return [line for line in job.with_header("").splitlines() if line.startswith("# data: of theirs")]
+
+    attack = AttackedImages(str(folder))
+    before = [header(attack), header(WorstOf({"files": attack}))]
+    assert before[0] == before[1] != []
+    assert header(PGD()) == []
+    write_png(torch.zeros(3, 8, 8), folder / "000003.png")
+    assert header(attack) != before[0]
 
 
 def test_rounding_by_half_a_grey_level_is_no_breach(folder):

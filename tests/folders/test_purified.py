@@ -16,6 +16,7 @@ from dds.folders.purified import PurifiedFolder, noise_of
 from dds.noise import Streams
 from dds.purifiers import JPEG, DiffusionDenoiser
 from dds.runs.png_files import sha256_of
+from dds.runs.whole_file import PARTIAL
 
 SIZES = {"000007.png": (8, 8), "b/photo.JPG": (10, 12), "b/c/0001.bmp": (8, 8)}
 VIEWS = ["t10/0", "t10/1", "t145/0", "t145/1", "jpeg/0"]
@@ -40,7 +41,7 @@ def protocol(network=None, **options):
 
 
 def folder(images, out="out", made=None):
-    return PurifiedFolder(images, images.parent / out, made or protocol(), {"seed": 5})
+    return PurifiedFolder(images, images.parent / out, made or protocol(), {"seed": 5, "classes": {1: (2,)}})
 
 
 def write(images, out="out", made=None):
@@ -119,11 +120,13 @@ def test_a_stopped_purify_goes_on_where_it_was(images, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write(images)
     out = images.with_name("out")
+    (out / "t10" / "0" / f"a.png{PARTIAL}").touch()  # as killed processes leave them
     assert not json.loads((out / "manifest.json").read_text())["complete"]
     assert "15 files, 12 network calls. 7 of the files are there already." in folder(images).plan()
     monkeypatch.undo()
     assert write(images) == len(VIEWS) * len(NAMES) - 7
     assert contents(out) == contents(images.with_name("whole"))
+    assert not list(out.rglob(f"*{PARTIAL}"))
     assert write(images) == 0
     assert json.loads((out / "manifest.json").read_text())["complete"]
 
@@ -157,6 +160,8 @@ def test_a_folder_of_something_else_is_left_alone(images):
         PurifiedFolder(images / "b", images, protocol(), {})
     out = images.with_name("out")
     out.mkdir()
+    (out / f"manifest.json{PARTIAL}").touch()
+    assert folder(images).plan()  # all that is there was left by a killed process
     (out / "manifest.json").write_text("[]")
     with pytest.raises(InputError, match=r"is not empty and has no manifest\.json"):
         folder(images)
