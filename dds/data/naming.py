@@ -18,7 +18,7 @@ def image_names(dataset: Any) -> list[str]:
     Args:
         dataset: Where its images are files, with `image_paths`, one for each image.
     """
-    names, images = _names_of(getattr(dataset, "image_paths", [])), len(dataset)
+    names, images = _names_of([Path(path) for path in getattr(dataset, "image_paths", [])]), len(dataset)
     return names if len(set(names)) == images else [place_name(place) for place in range(images)]
 
 
