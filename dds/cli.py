@@ -180,7 +180,7 @@ def _compare(arguments: list[str]) -> None:
     given = parser.parse_args(arguments)
     check_place(given.out)
     runs = read_runs([RunFolder(path) for path in given.runs])
-    write_compared(runs, given.out)
+    write_compared(runs, given.out, make_console(quiet=given.show != "page"))
     if given.show == "page":
         print(f"Comparison: {given.out}")
     else:

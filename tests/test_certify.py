@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
+from scipy.optimize import minimize
 from scipy.special import betaln
-from scipy.stats import beta, norm
+from scipy.stats import beta, binom, norm
 from test_cli import ROOT, in_folder  # noqa: F401
 from torch import nn
 
@@ -52,6 +53,16 @@ def holds(yes, draws, needed, alpha):
     mixture = betaln(yes + 0.5, draws - yes + 0.5) - betaln(0.5, 0.5)
     evidence = mixture - yes * np.log(needed) - (draws - yes) * np.log(1 - needed)
     return yes > needed * draws and evidence >= -np.log(alpha)
+
+
+def holding_together(yes, draws, needed, alpha):
+    """The same of several answers, corrected as Holm did: the surest first, each at alpha by those left."""
+    kept = np.zeros(len(yes), bool)
+    for left, place in zip(range(len(yes), 0, -1), np.argsort(yes)[::-1], strict=True):
+        if not holds(yes[place], draws, needed, alpha / left):
+            break
+        kept[place] = True
+    return kept
 
 
 def test_everything_is_recomputed_from_the_draws_without_the_package(tmp_path):
@@ -130,6 +141,25 @@ def test_a_run_is_not_continued_with_other_draws_or_levels_of_another_schedule(t
         certify(tmp_path / "run", protocol=protocol, certificate=few, resume=True)
 
 
+def least_iou(counts):
+    """Give the pixels that abstain to classes so that the mean IoU is least, by a general solver."""
+    hit, predicted, labelled = counts[:-1].reshape(3, -1)
+    union, free = predicted + labelled - hit, int(counts[-1])
+    there = union > 0
+    if not there.any():
+        return 0.0
+    hit, union, absent = hit[there], union[there], int((~there).sum())
+    start = np.full(len(hit), free / len(hit))
+    found = minimize(
+        lambda given: (hit / (union + given)).sum(),
+        start,
+        bounds=[(0, free)] * len(hit),
+        constraints={"type": "eq", "fun": lambda given: given.sum() - free},
+        tol=1e-12,
+    )
+    return found.fun / (len(hit) + min(absent, free))
+
+
 def test_what_is_certified_of_pixels_follows_from_its_counts(tmp_path):
     torch.manual_seed(0)
     task = dds.tasks.SemanticSegmentation(TinySegmenter())
@@ -144,12 +174,17 @@ def test_what_is_certified_of_pixels_follows_from_its_counts(tmp_path):
         assert (right, kept, pixels) == (hit.sum(), predicted.sum(), labelled.sum())
         assert row.value == pytest.approx(right / pixels)
         assert (row["index"], row.draws, same.counts[-1]) == (same["index"], 40, pixels - kept)
-        certain = hit / np.maximum(predicted + labelled - hit, 1)
-        assert 0 <= same.value <= certain[labelled > 0].mean() + 1e-9
+        assert same.value == pytest.approx(least_iou(same.counts), abs=1e-5)
+    assert of_classes.value.max() > 0.05
     for entry in results.summary["certificates"]["entries"]:
-        rows = table[(table.score == entry["score"]) & (table.defence == entry["defence"])]
-        rows = rows[rows.radius == entry["radius"]]
-        assert entry["value"] == pytest.approx(rows.value.mean())
+        pooled = entry["score"] == "mIoU"
+        rows = table[
+            (table.score == ("iou" if pooled else entry["score"])) & (table.radius == entry["radius"])
+        ]
+        rows = rows[rows.defence == entry["defence"]]
+        least = least_iou(rows.counts.sum()) if pooled else rows.value.mean()
+        assert entry["value"] == pytest.approx(least, abs=1e-5)
+    assert [entry["score"] for entry in results.summary["certificates"]["entries"]].count("mIoU") == 4
     assert results.summary["certificates"]["choosing"] == 10
 
 
@@ -351,6 +386,8 @@ def test_two_processes_and_two_shares_certify_the_same(in_folder):  # noqa: F811
         "--protocol.noise_levels=[50]",
         "--certificate.draws=14",
         "--certificate.most=28",
+        "--certificate.radii=[0.022,0.044]",
+        "--certificate.attack=true",
         f"--runs={in_folder}",
     ]
     evaluate([*options, "--trainer.accelerator=cpu", "--name=one"])
@@ -359,10 +396,12 @@ def test_two_processes_and_two_shares_certify_the_same(in_folder):  # noqa: F811
     for share in ("1/2", "2/2"):
         evaluate([*options, "--trainer.accelerator=cpu", "--name=three", f"--share={share}"])
     runs = in_folder / "cls_scenes_certified"
-    one, *others = (dds.Results.read(runs / name).certificates for name in ("one", "two", "three"))
-    assert one.draws.nunique() > 1
+    one, *others = (dds.Results.read(runs / name) for name in ("one", "two", "three"))
+    assert one.certificates.draws.nunique() > 1
+    assert one.summary["certificates"]["entries"][0]["of"] == 3
     for other in others:
-        pd.testing.assert_frame_equal(one, other)
+        pd.testing.assert_frame_equal(one.certificates, other.certificates)
+        assert one.summary["certificates"] == other.summary["certificates"]
 
 
 class Detector(nn.Module):
@@ -408,6 +447,17 @@ def test_votes_of_tasks_without_pixels(tmp_path, kind):
         assert entry["value"] <= entry["mean"] + 0.1  # of an answer that most draws give, not of each draw
     assert max(entry["value"] for entry in entries) > 0.1
     table = results.certificates
+    samples = results.samples[results.samples.condition == "clean/-/noise"]
+    for _, row in table.iterrows():
+        ratio = row.radius / 0.1
+        if row.score in ("found", "labels_right", "p@1_medium"):
+            kept = holding_together(row.counts, row.draws, norm.cdf(ratio), 0.01)
+            assert row.value == pytest.approx(kept.mean())
+        elif row.score == "ap_medium":
+            drawn = np.sort(samples[samples["index"] == row["index"]].ap_medium)
+            below = [1 - binom.cdf(place - 1, len(drawn), norm.cdf(-ratio)) for place in range(1, 51)]
+            place = sum(chance > 1 - 0.01 for chance in below)  # 1-based
+            assert row.value == (drawn[place - 1] if place else 0)
     if kind == "labels":
         assert {len(counts) for counts in table.counts} == {3}
     if kind == "detection":

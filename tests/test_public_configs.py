@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -16,6 +17,7 @@ from data.test_image_folder import write_classes, write_listed
 from data.test_labelled_retrieval import write_labels
 from data.test_nyu_depth import write_pngs
 from data.test_revisited import write_revisited
+from data.test_segmentation_pairs import write_pairs
 from data.test_voc_classification import write_voc
 from data.test_voc_segmentation import write_voc as write_voc_masks
 from models.test_dinov2 import head_state, write_head
@@ -169,11 +171,20 @@ def seg_camvid_deeplab(folder):
     return [f"--data.root={write_camvid(folder / 'CamVid')}", SIZE, path]
 
 
-def depth_rooms_meter(folder):
-    names = [f"frame-{number:06d}" for number in range(2)]
-    root = write_folder(folder / "rooms", names, "{}.color.jpg", "{}.depth.png")
+def seg_coco_deeplab(folder):
+    network = write_onnx(folder / "deeplab.onnx", 21)
+    write_pairs(folder / "coco", np.array([[0, 1, 7, 200]], np.uint8).repeat(2, 0), end="")
+    return [f"--data.root={folder / 'coco'}", SIZE, f"--task.model.init_args.path={network}"]
+
+
+def depth_rooms_meter(folder, names=("{}.color.jpg", "{}.depth.png")):
+    root = write_folder(folder / "depth", ["frame-0", "frame-1"], *names)
     network = write_onnx(folder / "meter.onnx", 1)
     return [f"--data.root={root}", SIZE, f"--task.model.init_args.path={network}"]
+
+
+def depth_kitti_meter(folder):
+    return depth_rooms_meter(folder, ("{}_rgb.png", "{}_depth.png"))
 
 
 def write_onnx(path, outputs):
@@ -181,7 +192,8 @@ def write_onnx(path, outputs):
     return write_operation(path, "Conv", kernel=torch.rand(outputs, 3, 1, 1).numpy())
 
 
-OF_ONNX = {f"{options.__name__}.yaml": options for options in (seg_camvid_deeplab, depth_rooms_meter)}
+NETWORKS = (seg_camvid_deeplab, seg_coco_deeplab, depth_rooms_meter, depth_kitti_meter)
+OF_ONNX = {f"{options.__name__}.yaml": options for options in NETWORKS}
 
 
 @pytest.mark.parametrize("config", OF_ONNX)

@@ -131,9 +131,13 @@ class CertificateDraws(AttackAndPurify):
         if self.sequential:
             streams = Streams(self.seed, tuple(batch["index"].tolist()))
             purify = partial(self.defences.purify, defence)
-            votes = SequentialVotes(task, batch, purify, streams, self.purpose, asked)
+            tell = partial(self._tell, self.at_work)
+            votes = SequentialVotes(task, batch, purify, streams, self.purpose, asked, tell)
             found |= votes.count(decisions)
         return found
+
+    def _tell(self, view: str, waiting: int) -> None:
+        self.at_work = f"{view}, {waiting} {'image' if waiting == 1 else 'images'} of this batch undecided"
 
     def attack_of(self, craft: Craft) -> Attack:
         """Return the attack of a certified radius, which may be another at each level."""

@@ -93,11 +93,16 @@ class NetworkProgress(Callback):
             self._say()
 
     def _say(self) -> None:
-        """Print how far the work is, in images: parts of a batch count as such."""
+        """Print how far the work is, in images, parts of a batch too; in calls where no plan tells."""
         self._said = time.monotonic()
         seconds, share = self._said - self._since, self._bar.tasks[0].percentage / 100
         images = self._planned * self._images
-        told = f"{share * images:.1f} of about {images} images measured after {_time(seconds)}"
+        if self._bar.tasks[0].total is None:
+            told = (
+                f"{self.calls} network calls after {_time(seconds)}, for the first of {self._planned} batches"
+            )
+        else:
+            told = f"{share * images:.1f} of about {images} images measured after {_time(seconds)}"
         if share:
             rate, left = share * images / seconds, seconds * (1 - share) / share
             told += f": {rate:.2g} images a second, {_time(left)} left"

@@ -28,13 +28,21 @@ class SequentialVotes:
         streams: Of the images.
         purpose: Of the noise; draw n is its child n.
         asked: Radii, alpha and the most draws.
+        tell: Called with how many images are not decided, before each further draw.
     """
 
     def __init__(
-        self, task: BaseTask, batch: Batch, purify: Purify, streams: Streams, purpose: str, asked: Asked
+        self,
+        task: BaseTask,
+        batch: Batch,
+        purify: Purify,
+        streams: Streams,
+        purpose: str,
+        asked: Asked,
+        tell: Callable[[int], None] = lambda waiting: None,
     ) -> None:
         self._task, self._batch, self._purify, self._asked = task, batch, purify, asked
-        self._streams, self._purpose = streams, purpose
+        self._streams, self._purpose, self._tell = streams, purpose, tell
         self._size = len(batch["image"])
 
     def count(self, decisions: Tensor) -> dict[str, Tensor]:
@@ -70,6 +78,7 @@ class SequentialVotes:
         """Draw on for the images that are not decided."""
         numbers = [count(drawn) for _ in ballots]
         while waiting := [place for place, own in enumerate(ballots) if _is_open(own)]:
+            self._tell(len(waiting))
             places = sorted(islice(_in_turn(waiting), self._size))
             answers = self._ask(places, [next(numbers[place]) for place in places])
             for row, place in enumerate(places):

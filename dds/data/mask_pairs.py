@@ -27,6 +27,7 @@ class MaskPairs(Dataset[Sample]):
         augment: Crop, mirror and recolour at random, for training.
         remedy: What to do if the files are not as expected; ends the errors' messages.
         colours: Whether masks are RGB pictures instead, whose colours, 0xRRGGBB, tell classes.
+        others: Class of all values that `classes` does not name; None if there must be none.
 
     Raises:
         InputError: If a mask is absent; when a sample is read, if a file is damaged, an image and its mask
@@ -41,8 +42,9 @@ class MaskPairs(Dataset[Sample]):
         augment: bool,
         remedy: str,
         colours: bool = False,
+        others: int | None = None,
     ) -> None:
-        self.pairs, self.remedy, self.colours = pairs, remedy, colours
+        self.pairs, self.remedy, self.colours, self.others = pairs, remedy, colours, others
         absent = [mask for _, mask in pairs if not mask.is_file()]
         if absent:
             raise InputError(f"{len(absent)} images lack a mask, e.g. {absent[0]}. {remedy}")
@@ -94,8 +96,10 @@ class MaskPairs(Dataset[Sample]):
     def _classes(self, values: Tensor, path: Path) -> Tensor:
         """Return the class of each value, `[H, W]`."""
         places = torch.searchsorted(self.values, values).clamp(max=len(self.values) - 1)
-        unknown = torch.unique(values[self.values[places] != values]).tolist()
-        if unknown:
+        known = self.values[places] == values
+        if self.others is not None:
+            return self.classes[places].where(known, self.others)
+        if unknown := torch.unique(values[~known]).tolist():
             say: Callable[[int], str] = "#{:06x}".format if self.colours else str
             raise InputError(
                 f"{path} holds the values [{', '.join(map(say, unknown[:5]))}], which stand for no class; "

@@ -30,6 +30,8 @@ class SegmentationPairs(BaseDataModule):
         classes: Class of each value of a mask, `{0: 0, 128: 1, 255: null}`; null is ignored. Default: a value
             is its class, and 255 is ignored.
         colours: For masks that are RGB pictures, class of each colour, `{"#000000": 0, "#800000": 1}`.
+        others: Class of all values, or colours, that are not named, e.g. 0; default: a mask
+            that holds one is refused.
         ignored: The label of ignored pixels, which must be the task's `ignore_index`.
         size: `[height, width]` that images and masks are resized to; null as they are.
         held_out: As in `DepthPairs`.
@@ -43,6 +45,7 @@ class SegmentationPairs(BaseDataModule):
         masks: str = "masks/*.png",
         classes: dict[int, int | None] | None = None,
         colours: dict[str, int | None] | None = None,
+        others: int | None = None,
         ignored: int = IGNORED,
         size: tuple[int, int] | None = None,
         held_out: float = 1.0,
@@ -53,7 +56,7 @@ class SegmentationPairs(BaseDataModule):
         if classes and colours:
             raise InputError("data.classes and data.colours are both given; expected one of them.")
         self.root, self.images, self.masks = Path(root).expanduser(), images, masks
-        self.classes, self.colours, self.ignored = classes, colours, ignored
+        self.classes, self.colours, self.others, self.ignored = classes, colours, others, ignored
         self.size, self.held_out = size, held_out
         self._map = self._read_map()
 
@@ -63,14 +66,14 @@ class SegmentationPairs(BaseDataModule):
             find_pairs(self.root, self.images, self.masks, "masks", _REMEDY), split, self.held_out
         )
         training, coloured = split == "train", self.colours is not None
-        return MaskPairs(pairs, self._map, self.size, training, _REMEDY, coloured)
+        return MaskPairs(pairs, self._map, self.size, training, _REMEDY, coloured, self.others)
 
     def _read_map(self) -> dict[int, int]:
         """Return the label of each value that a mask may hold."""
         named: Mapping[int, int | None] = self.classes or dict(enumerate([*range(255), None]))
         if self.colours is not None:
             named = {_number(colour): number for colour, number in self.colours.items()}
-        negative = [number for number in named.values() if number is not None and number < 0]
+        negative = [number for number in (*named.values(), self.others) if number is not None and number < 0]
         if negative:
             raise InputError(f"a mask's value stands for class {negative[0]}; expected 0 or more, or null.")
         return {value: self.ignored if number is None else number for value, number in named.items()}

@@ -17,8 +17,8 @@ from dds.errors import InputError
 from dds.noise import Streams
 from dds.protocol import Defence
 from dds.runs.png_files import sha256_of, source_of, write_png
-from dds.runs.progress import with_progress
 from dds.runs.provenance import provenance
+from dds.runs.telling import told
 from dds.runs.whole_file import PARTIAL, remove_partial, whole_file, writing
 
 _REMEDY = "Set --images to a folder of image files, each with a name of its own."
@@ -129,7 +129,7 @@ class PurifiedFolder:
         self.protocol.place(device, torch.float32)
         written, files = 0, {}
         with repeatable(device), torch.no_grad():
-            for name in with_progress(list(self.files), "Purifying", "images", console):
+            for name in told(list(self.files), "Purifying", console, "images"):
                 source = sha256_of(self.files[name])
                 written += self._purify(name, source, device)
                 files[name] = self._entry(name, source)

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from dds.results.layout import Entry, Summary, is_named
-from dds.results.radius_curves import named_radii, radius_curves
+from dds.results.radius_curves import named_radii, radius_curves, score_name
 from dds.results.standing import Comparison, Standing
 from dds.runs.run_folder import RunFolder
 
@@ -150,7 +150,7 @@ def beside_curves(summary: Summary) -> Numbers:
 def _certified(name: str, entry: Entry) -> Numbers:
     """Return what is certified at a radius, and what attacks have left there."""
     ends = {"certified": "value", "attacked": "attacked"}
-    return {f"{end}/{entry['score']}/{name}": entry[key] for end, key in ends.items() if key in entry}
+    return {f"{end}/{score_name(entry)}/{name}": entry[key] for end, key in ends.items() if key in entry}
 
 
 def headline(comparison: Comparison) -> Numbers:

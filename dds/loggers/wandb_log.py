@@ -80,7 +80,7 @@ def _over_radius(summary: Summary) -> dict[str, Any]:
         known = {name: line for name, line in lines.items() if line}
         xs, ys = ([[point[axis] for point in line] for line in known.values()] for axis in (0, 1))
         title = f"{curve.row} at {curve.level} over the L2 radius"
-        place = f"{curve.first['score']}/{curve.first['defence']}"
+        place = f"{curve.row}/{curve.first['defence']}"
         found[f"certified_over_radius/{place}"] = wandb.plot.line_series(xs, ys, list(known), title, "radius")
         rows += [{name: it for name, it in e.items() if name != "disagree"} for e in curve.entries]
     return {**found, "certificates": _table(rows)} if rows else {}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from rich.console import Console
 
 from dds.errors import InputError
 from dds.reports.compared import ComparedRun, read_runs
@@ -13,12 +14,13 @@ from dds.reports.figures.certified import draw_certified_runs
 from dds.reports.figures.comparison import Estimate, Outcome, draw_comparison
 from dds.reports.figures.style import quantity
 from dds.reports.page import inline_svg, templates
-from dds.reports.paired import pair_up, unpaired
+from dds.reports.paired import pair_up, shared_conditions, unpaired
 from dds.reports.ranking import describe, rank
 from dds.reports.text import cost, number
-from dds.results.radius_curves import radius_curves
+from dds.results.radius_curves import drawn_curves, radius_curves
 from dds.results.standing import RULE
 from dds.runs.run_folder import RunFolder
+from dds.runs.telling import told
 from dds.runs.whole_file import whole_file, writing
 
 _SETTINGS = 12  # lines; more of them say nothing at a glance
@@ -44,8 +46,10 @@ def write_comparison(folders: Sequence[RunFolder], path: Path) -> Path:
     return path
 
 
-def write_compared(runs: Sequence[ComparedRun], path: Path) -> None:
-    """Write the page of runs that are read already; see `write_comparison`."""
+def write_compared(runs: Sequence[ComparedRun], path: Path, console: Console | None = None) -> None:
+    """Write the page of runs that are read already, see `write_comparison`; say how far it is."""
+    for run, key in told(shared_conditions(runs), "Resampled data sets", console or Console(quiet=True)):
+        run.utility(key)
     drawn = _draw(runs, path.with_suffix(""))
     with whole_file(path) as file:
         file.write(_render(runs, drawn, path.stem).encode())
@@ -81,10 +85,11 @@ def _draw(runs: Sequence[ComparedRun], folder: Path) -> dict[str, Markup]:
     shares = {run.name: run.outcomes for run in runs}
     alike = len({(run.task, run.summary["utility"]) for run in runs}) == 1
     utilities = {run.name: run.utilities() for run in runs} if alike else None
+    certified = {run.name: drawn_curves(radius_curves(run.summary)) for run in runs}
     with writing(folder):
         folder.mkdir(exist_ok=True)
         paths = draw_comparison(shares, utilities, quantity(runs[0].summary), folder)
-        paths += draw_certified_runs({run.name: radius_curves(run.summary) for run in runs}, folder)
+        paths += draw_certified_runs(certified, folder)
     return {path.stem: inline_svg(path.with_suffix(".svg")) for path in paths}
 
 

@@ -56,6 +56,12 @@ def pair_up(runs: Sequence[ComparedRun]) -> list[Pair]:
     return [_compare(*pair) for group in groups(runs) for pair in _pairs(group)]
 
 
+def shared_conditions(runs: Sequence[ComparedRun]) -> list[tuple[ComparedRun, str]]:
+    """Return the conditions, with their runs, whose utilities paired differences are made of."""
+    pairs = [pair for group in groups(runs) for pair in _pairs(group)]
+    return list(dict.fromkeys((run, key) for pair in pairs for key in _common(*pair) for run in pair))
+
+
 def unpaired(runs: Sequence[ComparedRun]) -> Iterator[str]:
     """Say in words why runs have no paired difference."""
     firsts = [group[0] for group in groups(runs)]
@@ -109,9 +115,12 @@ def _data(run: ComparedRun) -> dict[str, str]:
 
 
 def _compare(first: ComparedRun, other: ComparedRun) -> Pair:
+    return Pair(first, other, [_difference(key, first, other) for key in _common(first, other)])
+
+
+def _common(first: ComparedRun, other: ComparedRun) -> list[str]:
     keys = {entry["key"] for entry in other.summary["conditions"]}
-    common = [entry["key"] for entry in first.summary["conditions"] if entry["key"] in keys]
-    return Pair(first, other, [_difference(key, first, other) for key in common])
+    return [entry["key"] for entry in first.summary["conditions"] if entry["key"] in keys]
 
 
 def _difference(key: str, first: ComparedRun, other: ComparedRun) -> Difference:

@@ -46,6 +46,11 @@ STATEMENTS = {
         "the mean over these images of the most that their error may rise to within the radius in L2, of "
         "what draws vote on, pixel by pixel; each image and radius by itself"
     ),
+    "vote, all images together": (
+        "the least that the metric may fall to over all images, each moved by the radius in L2, of what "
+        "draws vote on, pixel by pixel; true where all that is said of single images is: each is false with "
+        "probability alpha at most, so any of n with n alpha"
+    ),
     "vote, median": (
         "the mean over these images of the least that the median over draws of their score may fall to "
         "within the radius in L2; each image and radius by itself"
@@ -86,7 +91,8 @@ def certify_run(job: Job, folder: RunFolder, certificate: Certificate) -> dict[s
             said = _of_level(defence, sigma) | one.entry
             statements[one.way] = STATEMENTS[one.way]
             entries.append(said | {"images": int(one.counts.sum())})
-            rows.append(_rows(said, index[torch.from_numpy(one.counts)].tolist(), one.images))
+            if one.images:
+                rows.append(_rows(said, index[torch.from_numpy(one.counts)].tolist(), one.images))
     write_parquet(pa.concat_tables(rows), folder.certificates)
     return {
         "alpha": certificate.alpha,
@@ -108,8 +114,10 @@ class Found:
         score: What it is about.
         radius: L2.
         counts: `[I]` bool, the N images that count.
-        images: Column to `[N]`, or to lists; `value` and `mean` (without an attacker) among them.
+        images: Column to `[N]`, or to lists; `value` and `mean` (without an attacker) among them. Empty where
+            nothing is certified of single images.
         value: Of the data set; default: the mean over images.
+        mean: Likewise.
         **more: What else the summary says.
     """
 
@@ -122,11 +130,12 @@ class Found:
         counts: Any,
         images: Columns,
         value: float | None = None,
+        mean: float | None = None,
         **more: Any,
     ) -> None:
         self.counts, self.images = counts, images
         value = float(np.mean(images["value"])) if value is None else value
-        mean = float(np.mean(images["mean"]))
+        mean = float(np.mean(images["mean"])) if mean is None else mean
         self.way = kind if kind == way else f"{kind}, {way}"
         self.entry = {"kind": kind, "score": score, "radius": radius, "mean": mean, "value": value}
         self.entry |= {"lower_is_better": way == "upper bound", **more}
@@ -171,6 +180,14 @@ def _votes(task: BaseTask, scores: Columns, combined: Columns, sigma: float, ask
         else:
             drawn = len(next(iter(scores.values()))) - asked.choosing
             yield from _bounds(name, way, combined, clean[name].numpy(), drawn, sigma, asked)
+    yield from _together(task, combined, sigma, asked)
+
+
+def _together(task: BaseTask, combined: Columns, sigma: float, asked: Asked) -> Iterator[Found]:
+    for name, (mean, least) in task.pool(dict(combined)).items():
+        counts = np.ones(len(next(iter(combined.values()))), bool)
+        for ratio, value in zip(asked.ratios, least, strict=True):
+            yield Found("vote", "all images together", name, ratio * sigma, counts, {}, value, mean)
 
 
 def _yes_or_no(name: str, combined: Columns, sigma: float, asked: Asked) -> Iterator[Found]:

@@ -29,9 +29,8 @@ class RadiusCurve:
 
     @property
     def row(self) -> str:
-        """The score as people read it, with its kind where that is another than `score`."""
-        score, kind = self.first["score"], self.first["kind"]
-        return str(score) if kind == "score" else f"{score} ({kind})"
+        """The score as people read it."""
+        return score_name(self.first)
 
     @property
     def certified(self) -> list[tuple[float, float]]:
@@ -44,18 +43,27 @@ class RadiusCurve:
         return [(entry["radius"], entry["attacked"]) for entry in self.entries if "attacked" in entry]
 
 
+def score_name(entry: Entry) -> str:
+    """Name what is certified, with its kind where that is another than `score`: `iou (vote)`."""
+    score, kind = entry["score"], entry["kind"]
+    return str(score) if kind == "score" else f"{score} ({kind})"
+
+
 def radius_curves(summary: Mapping[str, Any]) -> list[RadiusCurve]:
-    """Return the curves of a run: of kind `score`, which attacks bracket; of others if there are none.
+    """Return the curves of a run, as its table has them.
 
     Args:
         summary: The content of `summary.json`; without certificates there are none.
     """
-    entries = summary.get("certificates", {}).get("entries", [])
-    chosen = [entry for entry in entries if entry["kind"] == "score"] or entries
     groups: dict[tuple[str, ...], list[Entry]] = {}
-    for entry in chosen:
+    for entry in summary.get("certificates", {}).get("entries", []):
         groups.setdefault((entry["defence"], entry["score"], entry["kind"]), []).append(entry)
     return [RadiusCurve(sorted(group, key=lambda entry: entry["radius"])) for group in groups.values()]
+
+
+def drawn_curves(curves: Sequence[RadiusCurve]) -> list[RadiusCurve]:
+    """Return those that figures show: of kind `score`, which attacks bracket; of votes if there are none."""
+    return [curve for curve in curves if curve.first["kind"] == "score"] or list(curves)
 
 
 def named_radii(curves: Sequence[RadiusCurve]) -> Iterator[tuple[str, Entry]]:

@@ -14,10 +14,10 @@ from dds.models.untrained import is_untrained
 from dds.protocol import Condition, Plan
 from dds.runs.division import own_cells
 from dds.runs.grid import Grid, Piece
-from dds.runs.progress import with_progress
 from dds.runs.provenance import provenance
 from dds.runs.run_folder import SCHEMA, RunFolder
 from dds.runs.samples import to_draws
+from dds.runs.telling import told
 from dds.runs.writer import ResultsWriter
 from dds.tasks import BaseTask
 
@@ -121,8 +121,8 @@ class Job:
         return True
 
     def each_condition(self, work: str) -> Iterator[Condition]:
-        """Return all conditions, and show how many are done; see `with_progress`."""
-        return with_progress(self.grid.conditions, work, "conditions", self._console)
+        """Yield all conditions and show how many are done."""
+        return told(self.grid.conditions, work, self._console)
 
     def head(self) -> dict[str, Any]:
         """Return what a summary says of a run before anything is measured."""

@@ -238,6 +238,17 @@ class BaseTask(LightningModule, ABC):
         """
         return {}
 
+    def pool(self, combined: Statistics) -> dict[str, tuple[float, Sequence[float]]]:
+        """Bound what all images together come to at the worst, where that is no mean over them.
+
+        Args:
+            combined: Of the votes: what `statistics` and `certify` returned, `[I, ...]`.
+
+        Returns:
+            Name of a metric to what the votes come to, and its least at each radius.
+        """
+        return {}
+
     def answers(self, batch: Batch) -> int:
         """Return how many answers about an image `certify` bounds together; 0: none."""
         return 0

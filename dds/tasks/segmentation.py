@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -115,6 +115,16 @@ class SemanticSegmentation(DenseTask):
             name: torch.stack([one[name] for one in found], 1) for name in found[0]
         }  # (B, R) or (B, R, X)
         return {name: value.flatten(1) for name, value in each.items()}
+
+    def pool(self, combined: Statistics) -> dict[str, tuple[float, Sequence[float]]]:
+        """Bound the mIoU of all images by their certified pixels, counted together."""
+        voted = {name: combined[name].sum(0) for name in ("intersection", "predicted", "labelled")}
+        counts = combined["iou_counts"].sum(0).reshape(combined["iou_certified"].shape[1], -1)
+        least = []
+        for pixels in counts:
+            hit, predicted, labelled = pixels[:-1].reshape(3, -1)
+            least.append(least_iou(hit, predicted, labelled, int(pixels[-1])))
+        return {"mIoU": (float(intersection_over_union(**voted)), least)}
 
     def answers(self, batch: Batch) -> int:
         """Return how many pixels are certified together."""

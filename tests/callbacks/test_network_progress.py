@@ -81,3 +81,19 @@ def test_a_file_gets_a_line_a_minute(monkeypatch):
     done = [float(line.split(" of about 4 images measured after ")[0]) for line in lines]
     assert done == sorted(done)
     assert all("images a second" in line and "left; at work: " in line for line in lines)
+
+
+def test_a_line_counts_calls_until_a_batch_has_told_how_many_there_are(monkeypatch):
+    clock, written = itertools.count(0, 25), io.StringIO()
+    monkeypatch.setattr("dds.callbacks.progress.time.monotonic", lambda: next(clock))
+    callback = protocol(attacks={"other": Unplanned()})
+    progress = NetworkProgress(callback, Console(file=written, width=200))
+    trainer(callback, progress).test(Classification(TinyClassifier()), Arrays(2, images=4), verbose=False)
+    lines = written.getvalue().splitlines()
+    told = [line.split(" ", 1) for line in lines]
+    first = [int(number) for number, rest in told if rest.startswith("network calls after ")]
+    assert first == sorted(first)
+    assert first[0] > 0
+    assert all("for the first of 2 batches; at work: " in line for line in lines[: len(first)])
+    assert all(" of about 4 images measured" in line for line in lines[len(first) :])
+    assert len(first) < len(lines)

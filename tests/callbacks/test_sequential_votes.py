@@ -22,13 +22,13 @@ class Noise:
         return image + SIGMA * streams.normal(image)
 
 
-def count(task, batch, noise=None, real=None):
+def count(task, batch, noise=None, real=None, tell=lambda waiting: None):
     noise = noise or Noise()
     streams = Streams(0, tuple(batch["index"].tolist()))
     shown = [noise(batch["image"], streams.child("certificate", number)) for number in range(FIRST)]
     decisions = torch.stack([task.decide_on(one, batch) for one in shown])
     given = batch if real is None else {**batch, "real": real}
-    return SequentialVotes(task, given, noise, streams, "certificate", ASKED).count(decisions)
+    return SequentialVotes(task, given, noise, streams, "certificate", ASKED, tell).count(decisions)
 
 
 @pytest.fixture
@@ -72,8 +72,10 @@ def test_each_draw_is_the_noise_of_its_number(task, batch):
 
 
 def test_places_of_decided_images_go_to_the_others_and_all_batches_are_of_one_size(task, batch):
-    noise = Noise()
-    counted = count(task, batch, noise)
+    noise, waiting = Noise(), []
+    counted = count(task, batch, noise, tell=waiting.append)
+    assert waiting == sorted(waiting, reverse=True)
+    assert waiting[0] > waiting[-1] > 0
     assert set(noise.sizes) == {4}
     needed = counted["correct_draws"].amax(1)
     assert needed.max() > 2 * needed.min()

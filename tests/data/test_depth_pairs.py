@@ -10,7 +10,7 @@ def write_folder(root, names, images="{}_rgb.png", depths="{}_depth.png"):
     """Write pairs whose depth is 1, 2, ... metres in the order of the names."""
     for number, name in enumerate(names):
         for pattern, array in (
-            (images, np.zeros((6, 8, 3), dtype=np.uint8)),
+            (images, np.full((6, 8, 3), 128, dtype=np.uint8)),
             (depths, np.full((6, 8), 1000 * (number + 1), dtype=np.uint16)),
         ):
             path = root / pattern.format(*name.split("|"))

@@ -8,13 +8,13 @@ from dds.errors import InputError
 VALUES = np.array([[0, 0, 128, 255], [0, 7, 128, 255]])
 
 
-def write_pairs(root, masks, names=("a", "b")):
+def write_pairs(root, masks, names=("a", "b"), end="_mask"):
     for number, name in enumerate(names):
         for folder in ("images", "masks"):
-            (root / folder).mkdir(exist_ok=True)
+            (root / folder).mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((2, 4, 3), number, np.uint8)).save(root / "images" / f"{name}.jpg")
-        Image.fromarray(masks).save(root / "masks" / f"{name}_mask.png")
-    return {"root": str(root), "masks": "masks/*_mask.png"}
+        Image.fromarray(masks).save(root / "masks" / f"{name}{end}.png")
+    return {"root": str(root), "masks": f"masks/*{end}.png"}
 
 
 def mask_of(*given, **options):
@@ -27,6 +27,12 @@ def test_values_have_the_classes_that_are_said(tmp_path, kind):
     masks = np.where(VALUES == 128, far, VALUES).astype(kind)
     classes = {0: 0, 7: 1, far: 2, 255: None}
     assert mask_of(**write_pairs(tmp_path, masks), classes=classes) == [[0, 0, 2, 255], [0, 1, 2, 255]]
+
+
+def test_values_that_are_not_named_are_all_others(tmp_path):
+    given = write_pairs(tmp_path, VALUES.astype(np.uint8))
+    assert mask_of(**given, classes={128: 3, 255: None}, others=0) == [[0, 0, 3, 255], [0, 0, 3, 255]]
+    assert mask_of(**given, classes={7: 1}, others=255) == [[255, 255, 255, 255], [255, 1, 255, 255]]
 
 
 def test_by_default_values_are_classes(tmp_path):
@@ -63,6 +69,7 @@ def test_the_last_share_is_held_out(tmp_path):
         ),
         ({"classes": {0: 0}, "colours": {"#000000": 0}}, "both given"),
         ({"classes": {0: -1}}, "stands for class -1"),
+        ({"classes": {0: 1}, "others": -1}, "stands for class -1"),
         ({"colours": {"red": 0}}, "names 'red'; expected a colour"),
         ({"colours": {"#000000": 0}}, "has 1 channels of .*; expected three"),
         ({"masks": "masks/*.tif"}, r"no file 'masks/\*\.tif'"),

@@ -83,6 +83,12 @@ SUMMARY = {
                 "attacked": attacked, "disagree": [],
             }
             for (defence, ratio), (value, attacked) in CERTIFIED.items()
+        ] + [
+            {
+                "defence": "t50", "t": PLACES["t50"][0], "sigma": PLACES["t50"][1], "kind": "vote",
+                "score": "correct", "radius": ratio * PLACES["t50"][1], "mean": 0.8, "value": ratio / 2,
+            }
+            for ratio in (0.25, 1.0)
         ],
     },
 }  # fmt: skip
@@ -311,7 +317,18 @@ def test_what_is_certified_over_the_radius_and_over_the_noise_level(logged):
         both = [(ratio * sigma, *CERTIFIED[defence, ratio]) for ratio in (0.25, 1.0)]
         assert points["certified"] == [(radius, value) for radius, value, _ in both]
         assert points["attacked"] == [(0, 0.8), *((radius, left) for radius, _, left in both)]
-    assert [row["attacked"] for row in read_table(logged, "certificates")] == [0.75, 0.5, 0.45, 0.3]
+    assert [row["attacked"] for row in read_table(logged, "certificates")] == [
+        0.75,
+        0.5,
+        0.45,
+        0.3,
+        None,
+        None,
+    ]
+    votes = [row.get("certified/correct (vote)/0.25sigma") for row in logged.history]
+    assert votes == [None, 0.125, None]
+    drawn = read_table(logged, "certified_over_radius/correct (vote)/t50_table")
+    assert [row["lineVal"] for row in drawn] == [0.125, 0.5]
 
 
 def test_everything_waits_below_the_run_folder(folder, fresh):

@@ -13,7 +13,7 @@ from rich.console import Console
 from dds.reports import write_comparison
 from dds.reports.certified import certificate_lines, certificate_table
 from dds.reports.figures import certified_curves, certified_runs
-from dds.results.radius_curves import named_radii, radius_curves
+from dds.results.radius_curves import drawn_curves, named_radii, radius_curves
 from dds.results.standing import Comparison
 
 LEVELS = {"t50": (50, 0.088), "t145": (145, 0.252)}
@@ -76,8 +76,10 @@ def test_without_attacks_only_what_is_certified_is_drawn():
 
 def test_votes_are_drawn_where_there_is_no_score_and_never_beside_one():
     vote = certificate(kind="vote", score="correct", attacked=False)
-    assert [curve.row for curve in radius_curves(summary_of(vote))] == ["correct (vote)"]
-    assert [curve.row for curve in radius_curves(summary_of(vote, certificate()))] == ["iou"]
+    alone, beside = radius_curves(summary_of(vote)), radius_curves(summary_of(vote, certificate()))
+    assert [curve.row for curve in beside] == ["correct (vote)", "iou"]
+    assert [curve.row for curve in drawn_curves(beside)] == ["iou"]
+    assert [curve.row for curve in drawn_curves(alone)] == ["correct (vote)"]
     assert radius_curves({}) == []
 
 
@@ -116,6 +118,7 @@ def test_certified_curves_of_runs_lie_over_each_other(tmp_path):
     ]
     for folder, lost in zip(folders, (0.0, 0.1), strict=True):
         entries = [certificate(ratio=ratio, mean=0.8 - lost) for ratio in RATIOS]
+        entries += [certificate(kind="vote", attacked=False)]
         folder.write_summary(json.loads(folder.summary.read_text()) | summary_of(*entries))
     page = write_comparison(folders, tmp_path / "comparison.html")
     assert (tmp_path / "comparison" / "certified.png").is_file()
@@ -123,6 +126,8 @@ def test_certified_curves_of_runs_lie_over_each_other(tmp_path):
     found = [[cell["text"] for cell in row] for row in rows if len(row) == 8 and row[2]["text"] == "iou"]
     assert found[0][1:] == ["t=50 σ=0.088", "iou", "0.999", "0.022", "0.800", "0.675", "0.725"]
     assert len(found) == 4
+    votes = [[cell["text"] for cell in row] for row in rows if len(row) == 8 and "vote" in row[2]["text"]]
+    assert [vote[2:] for vote in votes] == [["iou (vote)", "0.999", "0.022", "0.800", "0.675", ""]] * 2
     figure = Figure()
     curves = {name: radius_curves(summary_of(*GRID)) for name in ("one", "two")}
     certified_runs(figure, curves)

@@ -1,3 +1,5 @@
+import io
+import itertools
 import json
 import re
 import shutil
@@ -15,6 +17,7 @@ from conftest import Table
 from matplotlib.figure import Figure
 from PIL import Image
 from reports.test_report import EVIL, Page
+from rich.console import Console
 from scipy import stats
 
 import dds.tasks
@@ -24,6 +27,7 @@ from dds.protocol import NOTHING, Defence, list_conditions
 from dds.protocol.defences import Sight
 from dds.reports import write_comparison
 from dds.reports.compared import ComparedRun, read_runs
+from dds.reports.comparison import write_compared
 from dds.reports.differences import differing_configs, remarks, warnings
 from dds.reports.figures import Outcome, courses, exchange
 from dds.reports.figures.comparison import looks
@@ -239,6 +243,15 @@ def test_differences_are_resampled_on_the_same_images(cls, cls_again):
         assert_estimate(one.difference, columns[1].mean() - columns[0].mean(), expected, atol=0.02)
         assert one.first["value"] == pytest.approx(columns[0].mean())
         assert one.other["value"] == pytest.approx(columns[1].mean())
+
+
+def test_a_long_comparison_says_how_far_it_is(cls, cls_again, tmp_path, monkeypatch):
+    clock, written = itertools.count(0, 40), io.StringIO()
+    monkeypatch.setattr("dds.runs.telling.time.monotonic", lambda: next(clock))
+    runs = read_runs([cls, cls_again])
+    write_compared(runs, tmp_path / "page.html", Console(file=written, width=100))
+    count = 2 * len(runs[0].summary["conditions"])
+    assert written.getvalue().splitlines()[0] == f"Resampled data sets: 1 of {count} conditions"
 
 
 def test_a_metric_of_the_whole_data_set_is_computed_anew_on_each_resampled_one(tmp_path):

@@ -85,6 +85,52 @@ def test_the_median_depth_stays_between_its_bounds_whatever_the_shift():
     assert task.answers({"depth": true}) == 24
 
 
+def between(drawn, ratio, alpha):
+    """The order statistics that enclose a median (Chiang et al. 2020), of many at once: alpha is shared."""
+    n, count = len(drawn), 2 * drawn[0].size
+    ranks, ranked = np.arange(1, n + 1), np.sort(drawn, axis=0)
+    low = ranks[1 - binom.cdf(ranks - 1, n, norm.cdf(-ratio)) > 1 - alpha / count]
+    high = ranks[binom.cdf(ranks - 1, n, norm.cdf(ratio)) > 1 - alpha / count]
+    infinite = np.full(drawn.shape[1:], np.inf)
+    return ranked[low[-1] - 1] if len(low) else -infinite, ranked[high[0] - 1] if len(high) else infinite
+
+
+def test_depth_follows_from_the_draws():
+    rng = np.random.default_rng(0)
+    task = dds.tasks.DepthEstimation(nn.Conv2d(3, 1, 1))
+    true = torch.from_numpy(rng.uniform(1, 6, (1, 3, 4)))
+    drawn = true + torch.from_numpy(rng.normal(0, 0.3, (DRAWS, 1, 3, 4)))
+    found = task.certify(drawn, {"depth": true}, ASKED)
+    for number, ratio in enumerate(ASKED.ratios):
+        low, high = between(drawn[:, 0].numpy(), ratio, 0.01)
+        low, high = np.clip(low, 0.001, 10), np.clip(high, 0.001, 10)
+        depth = true[0].numpy()
+        error = np.maximum(abs(low - depth), abs(high - depth))
+        assert found["rmse_certified"][0, number] == pytest.approx(np.sqrt((error**2).mean()))
+        assert found["absrel_certified"][0, number] == pytest.approx((error / depth).mean())
+        sure = (depth / low < 1.25) & (high / depth < 1.25)
+        assert found["delta1_certified"][0, number] == pytest.approx(sure.mean())
+    assert 0 < found["delta1_certified"][0, 0] < 1
+
+
+def test_boxes_follow_from_the_draws():
+    rng = np.random.default_rng(0)
+    task = dds.tasks.ObjectDetection(nn.Identity())
+    truth = np.array([10.0, 10, 30, 30])
+    drawn = truth + rng.normal(0, 0.5, (DRAWS, 4))
+    batch = {"boxes": torch.tensor(truth)[None, None].float(), "classes": torch.tensor([[1]])}
+    found = task.certify(detections(torch.from_numpy(drawn).float()), batch, ASKED)["box_iou_certified"][0]
+    for number, ratio in enumerate(ASKED.ratios):
+        low, high = between(drawn, ratio, 0.01)
+        if not np.isfinite([low, high]).all():
+            assert found[number] == 0
+            continue
+        inner = np.prod(np.minimum(low[2:], truth[2:]) - np.maximum(high[:2], truth[:2]))
+        union = np.prod(high[2:] - low[:2]) + 400 - inner
+        assert found[number].item() == pytest.approx(inner / union, rel=1e-5)
+    assert found[0] > 0.5
+
+
 def detections(boxes, score=0.9, label=1):
     found = torch.zeros(len(boxes), 1, 100, 6)
     found[:, 0, 0, :4] = boxes

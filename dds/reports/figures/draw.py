@@ -16,7 +16,7 @@ from dds.reports.figures.style import STYLE, blank, write
 from dds.reports.figures.trade_off import comparable, trade_off
 from dds.reports.figures.utility import TOGETHER, sights, utility_curve
 from dds.results.layout import Layout, is_attacked
-from dds.results.radius_curves import radius_curves
+from dds.results.radius_curves import drawn_curves, radius_curves
 from dds.results.sanity import find_curves, measures, without_curves
 from dds.results.standing import Comparison
 
@@ -90,7 +90,7 @@ def _heatmap(summary: Mapping[str, Any]) -> Figure:
 
 
 def _certified(summary: Mapping[str, Any]) -> Figure:
-    curves = radius_curves(summary)
+    curves = drawn_curves(radius_curves(summary))
     figure = blank(*certified_size(curves))
     certified_curves(figure, curves)
     return figure

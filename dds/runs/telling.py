@@ -10,14 +10,14 @@ Item = TypeVar("Item")
 _PAUSE = 60.0  # seconds between two lines
 
 
-def with_progress(items: Sequence[Item], work: str, kind: str, console: Console) -> Iterator[Item]:
-    """Yield items and show how many are done, by a bar or, in a pipe, a line a minute.
+def told(items: Sequence[Item], work: str, console: Console, kind: str = "conditions") -> Iterator[Item]:
+    """Yield conditions, or other items of work, and show how many are done: by a bar or a line a minute.
 
     Args:
-        items: What there is to do.
-        work: What is done, e.g. `Metrics`.
+        items: One a condition.
+        work: What is done with them.
+        console: Where it is shown; lines where no bar can move, in a file or a pipe.
         kind: What the items are, in the plural.
-        console: Where it is shown.
     """
     if console.is_terminal:
         yield from track(items, work, console=console, transient=True)
@@ -26,5 +26,5 @@ def with_progress(items: Sequence[Item], work: str, kind: str, console: Console)
     for done, item in enumerate(items):
         if time.monotonic() - said > _PAUSE:
             said = time.monotonic()
-            console.print(f"{work}: {done} of {len(items)} {kind}", highlight=False, soft_wrap=True)
+            console.print(f"{work}: {done} of {len(items)} {kind}")
         yield item
