@@ -21,6 +21,7 @@ from dds.command_line.nearest import did_you_mean
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.evaluation import make_console, make_trainer
+from dds.folders import purify
 from dds.loggers import Live, Loggers
 from dds.protocol import Plan
 from dds.reports import summary_tables, write_report
@@ -32,6 +33,7 @@ from dds.results import findings, notes, read_run
 from dds.results.bracket import check_bracket
 from dds.results.summary import write_summary
 from dds.runs import ResultsWriter, RunFolder
+from dds.runs.attacked import AttackedFiles, write_manifest
 from dds.runs.division import matching
 from dds.runs.job import Job
 from dds.runs.stopping import Stopped, stoppable
@@ -58,8 +60,9 @@ EVALUATION_OPTIONS = {
 def evaluate(arguments: list[str]) -> None:
     """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`.
 
-    `certify` as the first argument certifies the purifier instead of attacking it, `report` draws the figures
-    and pages of runs anew, `compare` lays runs over each other.
+    `certify` as the first argument certifies the purifier instead of attacking it, `purify` writes the images
+    of a folder purified, `report` draws the figures and pages of runs anew, `compare` lays runs over each
+    other.
     """
     if _leads(arguments):
         return _command(arguments[0])(arguments[1:])
@@ -100,7 +103,7 @@ def _leads(arguments: list[str]) -> bool:
 
 def _command(name: str) -> Callable[[list[str]], None]:
     """Return what else than to evaluate is done, by its name."""
-    commands = {"certify": _certify, "report": _report, "compare": _compare}
+    commands = {"certify": _certify, "purify": purify, "report": _report, "compare": _compare}
     if name not in commands:
         close = did_you_mean(name, commands)
         raise InputError(f"there is no command {name!r}; expected {', '.join(commands)} or options.{close}")
@@ -198,7 +201,9 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     writer = ResultsWriter(_run_folder(config), text, _may_go_on(config))
     progress = NetworkProgress(built.protocol, console)
     live = Live(built.logger, config.project, job, writer, progress)
-    trainer = make_trainer(writer.folder, built.protocol, live, writer, progress, **built.trainer.as_dict())
+    saving = [AttackedFiles(built.protocol, writer)] if config.save_attacked else []
+    callbacks = [built.protocol, *saving, live, writer, progress]
+    trainer = make_trainer(writer.folder, *callbacks, **built.trainer.as_dict())
     if not (config.share or config.conditions):
         warn_of_lone_processes(trainer)
     try:
@@ -208,6 +213,8 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
             if job.merge(writer.folder):
                 summary = write_summary(job, writer.folder, built.get("certificate"))
                 _finish(config, summary, writer.folder, console)
+                if config.save_attacked:
+                    console.print(f"Attacked images: {write_manifest(job, writer.folder)}", soft_wrap=True)
             for line in live.end(summary):
                 console.print(line, highlight=False, soft_wrap=True)
             if summary is not None and "certificates" in summary:
@@ -224,8 +231,9 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
 
 _PURPOSE = (
     "Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml. evaluate.py "
-    "certify --config seg_scenes.yaml proves what it guarantees. Of finished runs, evaluate.py report runs/… "
-    "draws the pages anew, evaluate.py compare runs/… one page of all."
+    "certify --config seg_scenes.yaml proves what it guarantees, evaluate.py purify --config seg_scenes.yaml "
+    "--images=IN --out=OUT purifies a folder. Of finished runs, evaluate.py report runs/… draws the pages "
+    "anew, evaluate.py compare runs/… one page of all."
 )
 
 
@@ -256,6 +264,13 @@ def _evaluation_parser(command: str = "", description: str = _PURPOSE) -> Argume
         "--conditions",
         type=str | None,
         help="Measure only some of the run's conditions, e.g. 'clean/*,pgd/*'; other jobs add the others.",
+    )
+    add(
+        "--save_attacked",
+        type=bool,
+        default=False,
+        help="Write each attacked image as a PNG of 8 bits below attacked/ in the run's folder, with a "
+        "manifest of eps, norm and hashes, for other tools to check.",
     )
     add(
         "--logger",

@@ -10,6 +10,7 @@ PACKAGE = Path(dds.__file__).parent
 
 ROOMS = (
     ("cli", "training"),
+    ("folders",),
     ("evaluation",),
     ("loggers",),
     ("reports",),

@@ -1,4 +1,5 @@
 from dds.attacks.apgd import APGD
+from dds.attacks.attacked_images import AttackedImages
 from dds.attacks.base import Attack
 from dds.attacks.libraries.art_attack import ArtAttack
 from dds.attacks.libraries.auto_attack import AutoAttack
@@ -27,6 +28,7 @@ __all__ = [
     "SIA",
     "ArtAttack",
     "Attack",
+    "AttackedImages",
     "AutoAttack",
     "BalancedMaskedCrossEntropy",
     "CosPGD",

@@ -1,15 +1,21 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from dds.attacks.objectives.base import AttackedTask, Calls, Purify
 from dds.batch import Batch
+from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.numbers import pixels, whole
 
 __all__ = ["Attack", "one_of", "pixels", "whole"]
+
+
+TOLERANCE = 1e-5
+"""What float arithmetic may add to an image's perturbation, relative to eps and 1."""
 
 
 class Attack(ABC):
@@ -22,6 +28,9 @@ class Attack(ABC):
     norm: str = "linf"
     """The norm that `eps` bounds: `linf` or `l2`."""
 
+    rounding: float = 0.0
+    """By how much each value of its images may be rounded, which does not count against `eps`."""
+
     def __init__(self, eps: float | str) -> None:
         self.eps = pixels("eps", eps)
 
@@ -29,6 +38,11 @@ class Attack(ABC):
     def needs_purifier(self) -> bool:
         """Whether it attacks the purifier, and so means nothing to an attacker who does not see one."""
         return False
+
+    @property
+    def sees_defence(self) -> bool:
+        """Whether what the attacker sees matters; else it is measured as of one who sees nothing, `none`."""
+        return True
 
     @property
     def needs_gradient(self) -> bool:
@@ -51,6 +65,20 @@ class Attack(ABC):
     def with_one_draw(self) -> "Attack":
         """Return the attack for where nothing is random: noise draws would be the same, and it takes one."""
         return self
+
+    def identity(self) -> str:
+        """Return a short text that changes when it would read other files; none of one that reads none."""
+        return ""
+
+    def prepare(self, data: BaseDataModule) -> None:  # noqa: B027
+        """Do what has to be done once before the first batch; most have nothing to do.
+
+        Args:
+            data: Whose test images are to be attacked.
+
+        Raises:
+            InputError: If it cannot attack them.
+        """
 
     def check(self, task: AttackedTask, batch: Batch) -> None:  # noqa: B027
         """Refuse a task or images that it cannot attack, before any long work; most have nothing to refuse.
@@ -77,6 +105,11 @@ class Attack(ABC):
         Returns:
             `[B, 3, H, W]` in [0, 1], within `eps` of the images.
         """
+
+    def spent(self, attacked: Tensor, image: Tensor) -> Tensor:
+        """Return the least that images `[B, 3, H, W]` were moved by before they were rounded, `[B]`."""
+        moved = ((attacked - image).abs() - self.rounding).clamp(min=0).flatten(1)
+        return torch.linalg.vector_norm(moved, torch.inf if self.norm == "linf" else 2, dim=1)  # type: ignore[no-any-return]
 
 
 def one_of(name: str, choice: str, *choices: str) -> None:

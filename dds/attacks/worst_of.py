@@ -10,6 +10,7 @@ from dds.attacks.gradient import expected_value
 from dds.attacks.objectives.base import AttackedTask, Calls, Objective, Purify
 from dds.attacks.objectives.task_score import TaskScore
 from dds.batch import Batch
+from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.noise import Streams
 
@@ -36,6 +37,7 @@ class WorstOf(Attack):
         self.norm, eps = next(iter(budgets.values()))
         super().__init__(eps)
         self.attacks, self.judge, self.eot = attacks, judge or TaskScore(), whole("eot", eot)
+        self.rounding = max(attack.rounding for attack in attacks.values())
 
     @property
     def needs_purifier(self) -> bool:
@@ -68,6 +70,15 @@ class WorstOf(Attack):
         once = copy(self)
         once.attacks, once.eot = {name: a.with_one_draw() for name, a in self.attacks.items()}, 1
         return once
+
+    def identity(self) -> str:
+        """Return those of all attacks."""
+        return "+".join(filter(None, [attack.identity() for attack in self.attacks.values()]))
+
+    def prepare(self, data: BaseDataModule) -> None:
+        """Let each attack prepare itself; see `Attack`."""
+        for attack in self.attacks.values():
+            attack.prepare(data)
 
     def check(self, task: AttackedTask, batch: Batch) -> None:
         """Let each attack check; see `Attack`."""

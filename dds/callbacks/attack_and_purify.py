@@ -9,6 +9,7 @@ from rich.table import Table
 from torch import Tensor
 
 from dds.attacks import Attack
+from dds.attacks.base import TOLERANCE
 from dds.attacks.broken_gradients import watch_gradients
 from dds.attacks.objectives.base import Purify
 from dds.batch import DOUBTFUL_GRADIENT, NOT_A_FUNCTION, Batch, View, check_batch
@@ -21,6 +22,7 @@ from dds.noise import Streams
 from dds.numbers import whole
 from dds.protocol import (
     CLEAN,
+    NOTHING,
     Condition,
     Cost,
     Craft,
@@ -40,7 +42,6 @@ Crafted = tuple[Tensor, dict[str, Tensor]]
 """Images, and what is to be marked of each."""
 
 _LONG = 4.0  # times eps; steps longer than twice eps lead from anywhere to the edge
-_TOLERANCE = 1e-5  # rounding of image + perturbation, relative to eps and 1
 
 
 class AttackAndPurify(Callback):
@@ -104,7 +105,8 @@ class AttackAndPurify(Callback):
         conditions = list_conditions(
             self.attacks, sights, self.defences.all, self.draws, self.controls, eight_bit
         )
-        self.plan = Plan.of(condition for condition in conditions if self._makes_sense(condition))
+        sensible = map(self._as_seen, filter(self._makes_sense, conditions))
+        self.plan = Plan.of(dict.fromkeys(sensible))
         for name in set(self.attacks) - {condition.attack for condition in self.plan.conditions}:
             raise InputError(
                 f"attack {name} attacks the purifier but never sees one; name a purifier and noise levels, "
@@ -122,6 +124,13 @@ class AttackAndPurify(Callback):
     def _makes_sense(self, condition: Condition) -> bool:
         attack = self.attacks.get(condition.attack)
         return attack is None or bool(condition.through) or not attack.needs_purifier
+
+    def _as_seen(self, condition: Condition) -> Condition:
+        """Return a condition as that of an attacker who sees nothing, where it makes no difference."""
+        attack = self.attacks.get(condition.attack)
+        if attack is None or attack.sees_defence:
+            return condition
+        return replace(condition, attacker_sees=NOTHING.name, through=(), fixed_noise=False)
 
     @property
     def cost(self) -> Cost:
@@ -172,17 +181,24 @@ class AttackAndPurify(Callback):
         pl_module.requires_grad_(False)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the purifiers where the task is, and let it prepare itself with every defence at hand."""
+        """Put the purifiers where the task is, and let it and the attacks prepare themselves."""
         self._while_testing.enter_context(repeatable(pl_module.device))
         task, dtype = cast(BaseTask, pl_module), cast(torch.dtype, pl_module.dtype)
+        data = cast(Any, trainer).datamodule
+        for name in dict.fromkeys(craft.attack for craft in self.plan.crafts if craft.attack in self.attacks):
+            self.attacks[name].prepare(data)
         to_precision(task.model, dtype)
+        self.place(pl_module.device, dtype)
+        purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
+        task.prepare(data, purify)
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Put purifiers and controls on a device, ready for use."""
         for module in (*self.defences.purifiers, *self.controls.values()):
-            module.to(pl_module.device, dtype).eval().requires_grad_(False)
+            module.to(device, dtype).eval().requires_grad_(False)
         for network in self.defences.networks if self.compile else ():
             if "forward" not in vars(network):  # once, though there may be several pieces of work
                 network.forward = torch.compile(network.forward)
-        purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
-        task.prepare(cast(Any, trainer).datamodule, purify)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave torch's settings as they were."""
@@ -290,9 +306,8 @@ def _stored(image: Tensor) -> Tensor:
 
 
 def _check_budget(attacked: Tensor, image: Tensor, attack: Attack, name: str) -> None:
-    order = torch.inf if attack.norm == "linf" else 2
-    spent = (attacked - image).flatten(1).norm(order, dim=1).max()
-    if not (spent <= attack.eps + _TOLERANCE and attacked.min() >= 0 and attacked.max() <= 1):
+    spent = attack.spent(attacked, image).max()
+    if not (spent <= attack.eps + TOLERANCE and attacked.min() >= 0 and attacked.max() <= 1):
         raise RuntimeError(
             f"attack {name} left its budget: {attack.norm} {spent:.6f} of {attack.eps:.6f}, values in "
             f"[{attacked.min():.4f}, {attacked.max():.4f}]; expected [0, 1]"

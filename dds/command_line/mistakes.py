@@ -70,7 +70,8 @@ def _missing(trail: Trail) -> str | None:
     """Name what has to be set."""
     _, found, text = str(trail.error).partition("arguments are required: ")
     names = [".".join(filter(None, [trail.setting, name])) for name in text.split(", ")]
-    where = "" if trail.setting else " A YAML brings them: --config seg_scenes.yaml; see --help."
+    brought = " A YAML brings them: --config seg_scenes.yaml; see --help."
+    where = "" if trail.setting else brought if {*names} <= {"task", "data"} else " See --help."
     return f"{' and '.join(names)} must be set.{where}" if found else None
 
 

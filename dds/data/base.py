@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_colla
 
 from dds.batch import IGNORED, Batch
 from dds.data.identity import digest_of
+from dds.data.naming import image_names
 from dds.data.sizes import Framed, Size, SizedBatches
 from dds.data.targets import documented
 from dds.errors import InputError
@@ -124,7 +125,8 @@ class BaseDataModule(LightningDataModule, ABC):
         """Open a split; each sample holds the keys of `Batch` but `index`.
 
         Where it has a method `size_of(index)`, which returns height and width of an image, test images are
-        not read once more before the start to find out which can share a batch.
+        not read once more before the start to find out which can share a batch. Where images are files, it
+        should say which, by `image_paths`: they are named after them.
 
         Raises:
             InputError: If the data is not where it should be; the message says what to download.
@@ -146,6 +148,10 @@ class BaseDataModule(LightningDataModule, ABC):
         opened = [cast(Indexed, self._wanted.dataset).dataset]
         searched = type(self).database is not BaseDataModule.database
         return digest_of(*opened, *([self.database()] if searched else []))
+
+    def image_names(self) -> list[str]:
+        """Return what each image of the test split is called, by its place in it; see `naming`."""
+        return image_names(cast(Indexed, self._wanted.dataset).dataset)
 
     def at_most(self, images: int) -> Self:
         """Return the same data with at most so many test images."""

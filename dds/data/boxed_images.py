@@ -49,6 +49,11 @@ class BoxedImages(Dataset[Sample]):
         self.size, self.augment = size, augment
         self.places = max([1, *(len(image.boxes) for image in self.images)])
 
+    @property
+    def image_paths(self) -> list[ImageFile]:
+        """The file of each image."""
+        return [image.path for image in self.images]
+
     def __len__(self) -> int:
         return len(self.images)
 

@@ -33,6 +33,11 @@ class DepthFiles(DepthImages):
         super().__init__(size, augment)
         self.pairs, self.depth_scale, self.invalid = list(pairs), depth_scale, list(invalid)
 
+    @property
+    def image_paths(self) -> list[ImageFile]:
+        """The file of each image."""
+        return [image for image, _ in self.pairs]
+
     def __len__(self) -> int:
         return len(self.pairs)
 

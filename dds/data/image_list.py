@@ -39,6 +39,11 @@ class ImageList(Dataset[Sample]):
         self.paths, self.size, self.augment = paths, size, augment
         self.known, self.crops = known or [{}] * len(paths), crops
 
+    @property
+    def image_paths(self) -> list[Path]:
+        """The file of each image."""
+        return list(self.paths)
+
     def __len__(self) -> int:
         return len(self.paths)
 

@@ -27,6 +27,11 @@ class LabelledImages(Dataset[Sample]):
     ) -> None:
         self.paths, self.key, self.targets, self.transform = paths, key, targets, transform
 
+    @property
+    def image_paths(self) -> list[ImageFile]:
+        """The file of each image."""
+        return list(self.paths)
+
     def __len__(self) -> int:
         return len(self.paths)
 

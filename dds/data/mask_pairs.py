@@ -51,6 +51,11 @@ class MaskPairs(Dataset[Sample]):
         self.classes = torch.tensor([classes[value] for value in sorted(classes)])
         self.size, self.transform = size, resize_to(size, augment)
 
+    @property
+    def image_paths(self) -> list[ImageFile]:
+        """The file of each image."""
+        return [image for image, _ in self.pairs]
+
     def __len__(self) -> int:
         return len(self.pairs)
 

@@ -63,7 +63,9 @@ class Job:
 
     def with_header(self, config: str) -> str:
         """Return a configuration below lines that say what it met: versions, weights, images."""
+        read = {f"of {name}": attack.identity() for name, attack in self.protocol.attacks.items()}
         images = {"images": str(len(self.grid.images)), "digest": self.data.identity()}
+        images |= {name: digest for name, digest in read.items() if digest}
         levels = {str(one): f"sigma {one.level.sigma:.6g}" for one in self.protocol.defences.all if one.level}
         facts = {**self.facts, "data": images, "levels": levels}
         lines = [f"# {part}: {name} {value}" for part, said in facts.items() for name, value in said.items()]

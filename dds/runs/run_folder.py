@@ -30,6 +30,9 @@ PATIENCE = 90.0
 _FACTS = ("# data:", "# weights:", "# levels:")
 """Lines of `config.yaml` that tell what the configuration met: as decisive as itself."""
 
+_DECISIVE = ("task", "data", "protocol", "certificate", "save_attacked")
+"""Settings of `config.yaml` that decide what a run leaves; the last may be lacking, as in older runs."""
+
 _DIGEST = "# data: digest"
 """The line that tells the images of one data set from those of another; older runs lack it."""
 
@@ -62,6 +65,7 @@ class RunFolder:
         self.classes = path / "class_iou.csv"
         self.examples = path / "examples.npz"
         self.wandb = path / "wandb"
+        self.attacked = path / "attacked"
         self._made: list[Path] = []  # what has not been there before, innermost first
         self._mark: Path | None = None  # by which other jobs see that this one is at work
 
@@ -160,13 +164,15 @@ class RunFolder:
         if self._mark is None and not self._made:
             return
         self.leave()
-        if set(self.path.glob("*")) - {self.parts, self.figures, self.config, self.plan, self.wandb}:
+        ours = {self.parts, self.figures, self.config, self.plan, self.wandb, self.attacked}
+        if set(self.path.glob("*")) - ours:
             return
         with suppress(OSError):  # one of them is not empty
             for folder in (self.parts, self.figures):
                 if folder.is_dir():
                     folder.rmdir()
-            shutil.rmtree(self.wandb, ignore_errors=True)
+            for folder in (self.wandb, self.attacked):
+                shutil.rmtree(folder, ignore_errors=True)
             for file in (self.plan, self.config):
                 file.unlink(missing_ok=True)
             for folder in self._made:
@@ -354,7 +360,7 @@ def _work(config: str) -> str:
     for harmless in ("batch_size", "num_workers"):
         settings["data"]["init_args"].pop(harmless, None)
     facts = [line for line in config.splitlines() if line.startswith(_FACTS)]
-    work = {part: settings[part] for part in ("task", "data", "protocol", "certificate") if part in settings}
+    work = {part: settings[part] for part in _DECISIVE if settings.get(part)}
     return "\n".join([*facts, yaml.safe_dump(work)])
 
 

@@ -10,13 +10,14 @@ Item = TypeVar("Item")
 _PAUSE = 60.0  # seconds between two lines
 
 
-def told(items: Sequence[Item], work: str, console: Console) -> Iterator[Item]:
-    """Yield conditions, or what is done for each, and show how many are done: by a bar or a line a minute.
+def told(items: Sequence[Item], work: str, console: Console, kind: str = "conditions") -> Iterator[Item]:
+    """Yield conditions, or other items of work, and show how many are done: by a bar or a line a minute.
 
     Args:
         items: One a condition.
         work: What is done with them.
         console: Where it is shown; lines where no bar can move, in a file or a pipe.
+        kind: What the items are, in the plural.
     """
     if console.is_terminal:
         yield from track(items, work, console=console, transient=True)
@@ -25,5 +26,5 @@ def told(items: Sequence[Item], work: str, console: Console) -> Iterator[Item]:
     for done, item in enumerate(items):
         if time.monotonic() - said > _PAUSE:
             said = time.monotonic()
-            console.print(f"{work}: {done} of {len(items)} conditions")
+            console.print(f"{work}: {done} of {len(items)} {kind}")
         yield item

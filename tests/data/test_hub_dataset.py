@@ -83,6 +83,11 @@ def test_labels(form):
     assert found == expected
 
 
+def test_images_in_tables_are_called_by_their_place():
+    data = GivenTable(table(ANIMALS, [0, 1, 2]), image="picture", target="known")
+    assert data.image_names() == ["000000", "000001", "000002"]
+
+
 def test_labels_are_resized_and_cropped_as_image_folders():
     small = {"resize": 4, "crop": 3}
     assert [one["image"].shape for one in read(ANIMALS, [0, 0, 0], "label", **small)] == [(3, 3, 3)] * 3
