@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = made.parse_args(arguments)
     columns = ["level", "images", f"certified by {options.draws} draws", "until decided", "the same images"]
     columns += ["decided", "draws taken", f"{options.draws} / draws taken"]
-    print_table(columns, [compare(level, options) for level in options.levels])
+    print_table(columns, (compare(level, options) for level in options.levels))
 
 
 if __name__ == "__main__":

@@ -99,7 +99,8 @@ class CertificateDraws(AttackAndPurify):
         each = f"{self.draws} draws of each"
         if self.choosing:
             each += f" ({self.choosing} of them choose)"
-        said = f"Certified: at most {asked.images} images, {each} at each of {levels} levels"
+        said = f"Certified ({' and '.join(self.kinds)}): at most {asked.images} images, {each} at each of "
+        said += f"{levels} levels"
         if self.sequential and asked.most > self.draws:
             more = asked.most - self.draws
             said += f", up to {more} more (x {levels} x {self._calls} calls) until votes are decided"

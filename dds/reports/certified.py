@@ -7,27 +7,27 @@ from rich.table import Table
 
 from dds.certificates import linf_radius
 from dds.results.bracket import contradictions
+from dds.results.radius_curves import score_name
 
 
 def certificate_table(certificates: Mapping[str, Any]) -> Table:
-    """Show what is guaranteed: a row for each level, score and kind, a column for each radius.
+    """Show what is guaranteed: a row for each level and score, a column for each radius.
 
     Args:
         certificates: Those of `summary.json`.
     """
-    entries = certificates["entries"]
-    groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
-    for entry in entries:
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for entry in certificates["entries"]:
         level = f"{entry['defence']} σ={entry['sigma']:.3f}"
-        groups.setdefault((level, entry["score"], entry["kind"]), []).append(entry)
+        groups.setdefault((level, score_name(entry)), []).append(entry)
     sure = f"{1 - certificates['alpha']:.10g}"
     table = Table(title=f"Certified, L2, at confidence {sure}: {certificates['draws']} draws an image")
-    for name in ("defence", "score", "kind", "clean mean"):
-        table.add_column(name, justify="right" if name == "clean mean" else "left")
+    for name in ("defence", "score", "clean"):
+        table.add_column(name, justify="right" if name == "clean" else "left")
     for place in range(max(map(len, groups.values()), default=0)):
         table.add_column(f"radius {place + 1}", justify="right")
-    for (level, score, kind), group in groups.items():
-        table.add_row(level, score, kind, f"{group[0]['mean']:.3f}", *map(_cell, group))
+    for (level, score), group in groups.items():
+        table.add_row(level, score, f"{group[0]['mean']:.3f}", *map(_cell, group))
     return table
 
 

@@ -91,12 +91,14 @@ def test_radii_are_named_by_sigma_where_all_levels_have_the_same_parts_of_it():
 
 
 def test_table_and_words_say_both_bounds_and_who_disagrees():
-    summary = summary_of(*GRID[:-1], {**GRID[-1], "agree": 3, "disagree": [7]})
+    votes = [certificate(ratio=ratio, score="pixel_accuracy", kind="vote") for ratio in (*RATIOS, 2.0)]
+    summary = summary_of(*GRID[:-1], {**GRID[-1], "agree": 3, "disagree": [7]}, *votes)
     console = Console(width=100, record=True, file=StringIO())
     console.print(certificate_table(summary["certificates"]))
     printed = console.export_text()
     assert "0.675" in printed
     assert "attacked 0.725" in printed
+    assert " pixel_accuracy (vote) " in printed
     text = " ".join(certificate_lines(summary["certificates"]))
     assert "3 of 4 images agree" in text
     assert "CONTRADICTED: image 7 at t50, radius 0.088, pixel_accuracy." in text
