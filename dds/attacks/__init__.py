@@ -15,6 +15,7 @@ from dds.attacks.objectives.seg_pgd import SegPGD
 from dds.attacks.objectives.targeted_loss import TargetedLoss
 from dds.attacks.objectives.task_score import TaskScore
 from dds.attacks.optimiser import Optimiser
+from dds.attacks.patch import Patch
 from dds.attacks.pgd import PGD
 from dds.attacks.sia import SIA
 from dds.attacks.square import Square
@@ -38,6 +39,7 @@ __all__ = [
     "MaskedCrossEntropy",
     "Objective",
     "Optimiser",
+    "Patch",
     "PredictedNoise",
     "PurifiedDistance",
     "SegPGD",

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import TinyClassifier, art_classifier
 
-from dds.attacks import APGD, DLR, MIFGSM, PGD, ArtAttack, AutoAttack, Margin, Square, TaskLoss
+from dds.attacks import APGD, DLR, MIFGSM, PGD, ArtAttack, AutoAttack, Margin, Patch, Square, TaskLoss
 from dds.attacks.apgd import CHECKPOINTS
 from dds.attacks.libraries import auto_attack
 from dds.attacks.libraries.one_image import OneImage
@@ -357,3 +357,34 @@ def test_autoattack_breaks_what_its_authors_code_breaks(autoattack, ten, version
     got = network(attack.craft(Classification(network), ten, [bare], Streams(0, tuple(range(10)))))
     assert 0 < expected.sum() < 10
     assert torch.equal(got.argmax(1) == labels, expected)
+
+
+class Grey(Streams):
+    """Begins where ART's patches do."""
+
+    def uniform(self, like):
+        return torch.full_like(like, 0.5)
+
+
+@pytest.mark.parametrize("steps", [1, 8])
+def test_patch_is_art_s_after_a_step_and_no_weaker_after_more(steps):
+    """On all of the image, as ART resizes smaller ones; from the second step on it adds gradients up."""
+    from art.attacks.evasion import AdversarialPatchPyTorch
+
+    torch.manual_seed(0)
+    task = Classification(Steep()).requires_grad_(False)
+    images = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    batch = {"image": images, "label": task(images).argmax(1)}
+    attack = Patch(side=1, place="corner", step_size=0.1, steps=steps)
+    ours = attack.craft(task, batch, [lambda image, streams: image], Grey(0, (0, 1, 2)))
+    still = {"rotation_max": 0.0, "patch_location": (0, 0), "patch_shape": (3, 8, 8), "patch_type": "square"}
+    given = {"learning_rate": 0.1, "max_iter": steps, "optimizer": "pgd", "targeted": False, "verbose": False}
+    theirs = torch.empty_like(ours)
+    for place, image in enumerate(images):  # theirs is one for all images
+        made = AdversarialPatchPyTorch(art_classifier(task.model), **still, **given)
+        answer = torch.nn.functional.one_hot(batch["label"][place], 4)[None]
+        theirs[place] = torch.from_numpy(made.generate(image[None].numpy(), answer.numpy())[0])
+    if steps == 1:
+        torch.testing.assert_close(ours, theirs)
+    assert (task.image_loss(ours, batch) >= 0.99 * task.image_loss(theirs, batch)).all()
+    assert (task.image_loss(theirs, batch) > task.image_loss(torch.full_like(images, 0.5), batch)).all()
