@@ -259,7 +259,13 @@ def _evaluation_parser(command: str = "", description: str = _PURPOSE) -> Argume
         action="store_true",
         help="Go on with an interrupted run, keep what it measured; with --name, start it if there is none.",
     )
-    add("--share", type=str | None, help="Measure one of several shares of the run's images, e.g. 2/5.")
+    add(
+        "--share",
+        type=str | None,
+        help="Measure a part of the run's images: auto, those that no other job has claimed when this one "
+        "gets to them, until none is left, so that jobs may join and leave; or 2/5, the second of five fixed "
+        "shares.",
+    )
     add(
         "--conditions",
         type=str | None,

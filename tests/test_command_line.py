@@ -204,7 +204,7 @@ class Failing(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "more", [[], ["--resume", "--name=a"], ["--share=1/2", "--name=a"], ["--conditions=clean/*", "--name=a"]]
+    "more", [[], ["--resume", "--name=a"], ["--share=auto", "--name=a"], ["--conditions=clean/*", "--name=a"]]
 )
 def test_a_failed_start_leaves_nothing(in_folder, monkeypatch, more):
     monkeypatch.setattr(dds.tasks.Classification, "statistics", lambda *arguments: 1 / 0)

@@ -89,6 +89,7 @@ DIVISIONS = {
     "images": [{"share": f"{number}/3"} for number in (2, 3, 1)],
     "conditions": [{"conditions": keys} for keys in ("pgd/*", "clean/-/t10, clean/-/t145", "*/t0")],
     "both": [{"share": "1/2", "conditions": "pgd/*"}, {"share": "2/2"}, {"conditions": "clean/*"}],
+    "as they go": [{"share": "1/3"}, {"share": "auto", "conditions": "pgd/*"}, {"share": "auto"}],
     "the rest": [{"conditions": "clean/*"}, {"share": "3/4", "conditions": "*/same/*"}, {}],
 }
 
@@ -135,8 +136,8 @@ def test_a_share_is_every_nth_image_and_a_pattern_must_fit():
     ]
     with pytest.raises(InputError, match="'fgsm/\\*'.*pgd/same/t145"):
         own_cells(grid, None, "pgd/*,fgsm/*")
-    for share in ("0/2", "3/2", "2", "a/b", "-1/2", "1/0"):
-        with pytest.raises(InputError, match="from 1/5 to 5/5"):
+    for share in ("0/2", "3/2", "2", "a/b", "-1/2", "1/0", "auto/3", "automatic"):
+        with pytest.raises(InputError, match="expected auto, or .* from 1/5 to 5/5"):
             own_cells(grid, share, None)
 
 

@@ -1,6 +1,7 @@
 import math
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -10,6 +11,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from dds.callbacks.attack_and_purify import AttackAndPurify
+from dds.data.base import SharedBatches
 
 _PAUSE = 60.0  # seconds between two lines
 
@@ -50,12 +52,12 @@ class NetworkProgress(Callback):
         self._bar = Progress(*columns, console=self._console)
         self._images = math.inf
         cost = self.protocol.cost
-        total = _batches(trainer) * (cost.task.forward + cost.purifier.forward)
+        total = expected_batches(trainer) * (cost.task.forward + cost.purifier.forward)
         self._task = self._bar.add_task("", total=None if self.protocol.is_open else total)
         for network in (pl_module.model, *self.protocol.defences.networks):
             self._hooks.append(cast(nn.Module, network).register_forward_hook(self._advance))
-        self._planned, self._since = sum(trainer.num_test_batches), time.monotonic()
-        self._said = self._since
+        self._expected = partial(expected_batches, trainer)
+        self._said = self._since = time.monotonic()
         if self._bar.console.is_terminal:
             self._bar.start()
 
@@ -82,7 +84,8 @@ class NetworkProgress(Callback):
         """Expect as many calls of the batches to come as of those so far."""
         if trainer.is_global_zero:
             done = self._bar.tasks[0].completed or 1.0  # a network may be called past its hooks
-            self._bar.update(self._task, completed=done, total=done / (batch_idx + 1) * _batches(trainer))
+            total = done / (batch_idx + 1) * expected_batches(trainer)
+            self._bar.update(self._task, completed=done, total=total)
 
     def _advance(self, network: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self.calls += len(inputs[0]) if inputs else 1
@@ -96,13 +99,14 @@ class NetworkProgress(Callback):
         """Print how far the work is, in images, parts of a batch too; in calls where no plan tells."""
         self._said = time.monotonic()
         seconds, share = self._said - self._since, self._bar.tasks[0].percentage / 100
-        images = self._planned * self._images
+        batches = self._expected()
+        images = batches * self._images
         if self._bar.tasks[0].total is None:
             told = (
-                f"{self.calls} network calls after {_time(seconds)}, for the first of {self._planned} batches"
+                f"{self.calls} network calls after {_time(seconds)}, for the first of {batches:.0f} batches"
             )
         else:
-            told = f"{share * images:.1f} of about {images} images measured after {_time(seconds)}"
+            told = f"{share * images:.1f} of about {images:.0f} images measured after {_time(seconds)}"
         if share:
             rate, left = share * images / seconds, seconds * (1 - share) / share
             told += f": {rate:.2g} images a second, {_time(left)} left"
@@ -125,6 +129,6 @@ def _time(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _batches(trainer: Trainer) -> int:
-    """Return the number of batches of this process."""
-    return sum(cast(list[int], trainer.num_test_batches))
+def expected_batches(trainer: Trainer) -> float:
+    """Return how many test batches this process is to have, as far as can be told while others take some."""
+    return cast(SharedBatches, trainer.test_dataloaders).expected

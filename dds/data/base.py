@@ -1,6 +1,6 @@
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from copy import copy
 from functools import cached_property, partial
 from types import MappingProxyType
@@ -69,6 +69,11 @@ class SharedBatches:
     def __len__(self) -> int:
         return len(self._loader)
 
+    @property
+    def expected(self) -> float:
+        """How many batches there will be, as far as can be told; fewer than `len` if other jobs take some."""
+        return cast(SizedBatches, self._loader.batch_sampler).expected
+
     def __iter__(self) -> Iterator[Batch]:
         return iter(self._loader)
 
@@ -111,6 +116,8 @@ class BaseDataModule(LightningDataModule, ABC):
         self.sizes = sizes
         self.finished: set[int] = set()
         """Indices of test images that need not be measured again."""
+        self.take: Callable[[int], bool] | None = None
+        """Asked of test images, by index, just before their batch is made: are they in it? None: all are."""
 
     mask_names: Sequence[str] = ()
     """Names of the classes of masks, by their number; empty where they are not known."""
@@ -191,9 +198,9 @@ class BaseDataModule(LightningDataModule, ABC):
             heights, widths = zip(*self._sizes.values(), strict=True)
             frame = max(heights), max(widths)
             framed = Subset(Framed(images.dataset, frame, self.ignored), images.indices)
-            return self._shared(framed, [frame] * len(images), {frame: len(self._sizes)})
+            return self._shared(framed, [frame] * len(images), {frame: len(self._sizes)}, self.take)
         sizes = [self._sizes[index] for index in images.indices]
-        return self._shared(images, sizes, Counter(self._sizes.values()))
+        return self._shared(images, sizes, Counter(self._sizes.values()), self.take)
 
     @cached_property
     def _sizes(self) -> dict[int, Size]:
@@ -218,7 +225,11 @@ class BaseDataModule(LightningDataModule, ABC):
         return [size for sizes in _shown(self._loader(images, collate_fn=_sizes_of)) for size in sizes]
 
     def _shared(
-        self, images: Dataset[Sample], sizes: Sequence[Size], counts: Mapping[Size, int]
+        self,
+        images: Subset[Sample],
+        sizes: Sequence[Size],
+        counts: Mapping[Size, int],
+        take: Callable[[int], bool] | None = None,
     ) -> SharedBatches:
         """Load this process's batches.
 
@@ -227,10 +238,12 @@ class BaseDataModule(LightningDataModule, ABC):
             sizes: Of each of them.
             counts: How many images of each size the run has, whatever part of them is to be loaded; the
                 batches of a size have so many images, which is the same for every part.
+            take: Whether an image is to be loaded, by its index; None: all are.
         """
         filled = {size: min(self.batch_size, count) for size, count in counts.items()}
         collate = partial(_collate, filled=filled)
-        batches = SizedBatches(sizes, self.batch_size)
+        of_place = take and (lambda place: take(images.indices[place]))
+        batches = SizedBatches(sizes, self.batch_size, of_place)
         return SharedBatches(self._loader(images, batches=batches, collate_fn=collate))
 
     def _open(self, split: Split) -> Dataset[Sample]:

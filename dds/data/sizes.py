@@ -1,7 +1,7 @@
 """Images of different sizes: batches of one size after another, or borders that nothing is scored by."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, islice
 from typing import Any
 
 import torch
@@ -27,22 +27,38 @@ class SizedBatches(Sampler[list[int]]):
     Args:
         sizes: Of each image.
         most: How many images a batch may have.
+        take: Whether an image is to be among them, asked just before its batch is made; None: all are.
     """
 
-    def __init__(self, sizes: Sequence[Size], most: int) -> None:
+    def __init__(self, sizes: Sequence[Size], most: int, take: Callable[[int], bool] | None = None) -> None:
         rank, processes = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         first = {size: place for place, size in reversed([*enumerate(sizes)])}
         own = sorted(range(len(sizes)), key=lambda place: first[sizes[place]])[rank::processes]
-        alike = [list(places) for _, places in groupby(own, key=sizes.__getitem__)]
-        self._batches = [
-            places[start : start + most] for places in alike for start in range(0, len(places), most)
-        ]
+        self._alike = [list(places) for _, places in groupby(own, key=sizes.__getitem__)]
+        self._most, self._take = most, take
+        self._asked = self._made = 0
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return sum(-(-len(places) // self._most) for places in self._alike)
+
+    @property
+    def expected(self) -> float:
+        """How many batches there will be, if of the images to come as many are taken as so far."""
+        if self._take is None or not self._asked:
+            return len(self)
+        return self._made * sum(map(len, self._alike)) / self._asked
 
     def __iter__(self) -> Iterator[list[int]]:
-        return iter(self._batches)
+        self._asked = self._made = 0
+        for places in self._alike:
+            taken = filter(self._is_taken, places)
+            while batch := list(islice(taken, self._most)):
+                self._made += 1
+                yield batch
+
+    def _is_taken(self, place: int) -> bool:
+        self._asked += 1
+        return self._take is None or self._take(place)
 
 
 class Framed(Dataset[dict[str, Any]]):

@@ -1,10 +1,12 @@
 import time
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dds.callbacks import NetworkProgress
+from dds.callbacks.progress import expected_batches
 from dds.loggers.courier import Courier
 from dds.loggers.dashboard import SECONDS, Numbers, running
 from dds.loggers.loggers import Loggers, dashboards
@@ -68,7 +70,7 @@ class Live(Callback):
         """Tell how far the work is, if that is due."""
         started = time.monotonic()
         if self._couriers and started >= self._due:
-            share = (batch_idx + 1) / sum(cast(list[int], trainer.num_test_batches))
+            share = (batch_idx + 1) / expected_batches(trainer)
             row = self._row(cast(BaseTask, pl_module).running()) | self._pace(share)
             for courier in self._couriers:
                 courier.bring(row)
@@ -136,13 +138,15 @@ class Live(Callback):
     def _pace(self, share: float) -> Numbers:
         """Return how far this command is, and how fast; an image counts when all its conditions are done.
 
+        Where jobs take images as they go, what the others have taken counts, too: it is no longer to be done.
+
         Args:
             share: Of the piece at work, how much is done.
         """
         pieces = self._job.pieces
         mine, todo = int(self._job.own.sum()), _cells(pieces)
         at_work = self._writer.piece
-        before = pieces[: pieces.index(at_work)] if at_work in pieces else []
+        before = list(takewhile(lambda piece: piece is not at_work, pieces)) if at_work in pieces else []
         done = _cells(before) + share * _cells([at_work] if at_work else [])
         seconds, images = time.monotonic() - self._since, int(self._job.own.any(axis=0).sum())
         pace = {"progress/share": 1 - (todo - done) / mine}

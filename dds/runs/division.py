@@ -7,13 +7,16 @@ import numpy as np
 from dds.errors import InputError
 from dds.runs.grid import Cells, Grid
 
+AUTO = "auto"
+"""The share of a job that takes images as it goes."""
+
 
 def own_cells(grid: Grid, share: str | None, conditions: str | None) -> Cells:
     """Mark what a job measures.
 
     Args:
         grid: All there is to measure.
-        share: `2/5`: the second of five shares of the images; None: all.
+        share: `2/5`: the second of five shares of the images; `auto` or None: all.
         conditions: Patterns of keys; see `matching`.
 
     Returns:
@@ -22,7 +25,7 @@ def own_cells(grid: Grid, share: str | None, conditions: str | None) -> Cells:
     Raises:
         InputError: If there is no such share or condition.
     """
-    number, shares = _read_share(share or "1/1")
+    number, shares = (1, 1) if share == AUTO else _read_share(share or "1/1")
     images = np.arange(len(grid.images)) % shares == number - 1  # every fifth, so that all are alike
     chosen = np.isin(grid.keys, matching(grid.keys, conditions))
     return np.asarray(chosen[:, None] & images)  # (C, I)
@@ -48,5 +51,7 @@ def matching(keys: list[str], patterns: str | None) -> list[str]:
 def _read_share(text: str) -> tuple[int, int]:
     number, _, shares = text.partition("/")
     if not (number.isdecimal() and shares.isdecimal() and 1 <= int(number) <= int(shares)):
-        raise InputError(f"--share={text}; expected a number and how many there are, from 1/5 to 5/5.")
+        raise InputError(
+            f"--share={text}; expected {AUTO}, or a number and how many there are, from 1/5 to 5/5."
+        )
     return int(number), int(shares)

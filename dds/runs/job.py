@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -12,9 +12,10 @@ from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.models.untrained import is_untrained
 from dds.protocol import Condition, Plan
-from dds.runs.division import own_cells
+from dds.runs.division import AUTO, own_cells
 from dds.runs.grid import Grid, Piece
 from dds.runs.provenance import provenance
+from dds.runs.pulling import Pulling
 from dds.runs.run_folder import SCHEMA, RunFolder
 from dds.runs.samples import to_draws
 from dds.runs.telling import told
@@ -29,7 +30,8 @@ class Job:
         task: The task.
         data: The test images.
         protocol: The conditions.
-        share: `2/5`, the second of five shares of the images; None: all.
+        share: `2/5`, the second of five shares of the images; `auto`, those that no other job has taken when
+            this one gets to them; None: all.
         conditions: Patterns of keys, `clean/*,pgd/*`; None: all.
         console: Where it says what it does; default: the standard output.
 
@@ -58,6 +60,8 @@ class Job:
         self._networks = {name: network for name, network in named.items() if network is not None}
         self.facts = provenance(self._networks)
         self.own = own_cells(self.grid, share, conditions)
+        self._pulls = share == AUTO
+        self._pulling: Pulling | None = None
         self.pieces: list[Piece] = []
         self._console = console or Console()
 
@@ -79,22 +83,47 @@ class Job:
             writer: What writes the parts.
 
         Raises:
-            InputError: If the folder holds another run.
+            InputError: If the folder holds another run, or several processes are to take images as they go.
         """
+        if self._pulls and trainer.world_size > 1:
+            raise InputError(
+                f"--share={AUTO} with {trainer.world_size} processes; expected one in each job. Start a job "
+                "for each device, with --trainer.devices=1."
+            )
         self.task.start_over()
+        self.pieces = []
         whole, folder = self.protocol.plan, writer.folder
         folder.check_same_work(writer.config)
         writer.plan = self._plan()
-        self.pieces = folder.pieces(self.grid, self.own) if writer.go_on else self.grid.pieces(self.own)
         try:
-            for piece in self.pieces:
-                self._prepare(piece, trainer)
-                writer.piece = piece
-                trainer.test(self.task, self.data, verbose=False)
-                self.task.goes_on = True
+            if self._pulls:
+                self._pull(trainer, writer)
+            else:
+                pieces = folder.pieces(self.grid, self.own) if writer.go_on else self.grid.pieces(self.own)
+                self._do(pieces, trainer, writer)
         finally:
             self.task.goes_on = False
         self.protocol.plan = whole
+
+    def _do(self, pieces: list[Piece], trainer: Trainer, writer: ResultsWriter) -> None:
+        self.pieces += pieces
+        for piece in pieces:
+            self._prepare(piece, trainer)
+            writer.piece = piece
+            trainer.test(self.task, self.data, verbose=False)
+            self.task.goes_on = True
+
+    def _pull(self, trainer: Trainer, writer: ResultsWriter) -> None:
+        """Measure what no other job has, until all is measured; what this one claimed ends with it."""
+        self._pulling = Pulling(writer.folder, self.grid, self.own, self._console)
+        images = 0
+        with closing(self._pulling.walks()) as walks:
+            for pieces, claims in walks:
+                writer.claims, self.data.take = claims, claims.take
+                self._do(pieces, trainer, writer)
+                images += len(claims.done)
+        writer.claims = self.data.take = None
+        self._console.print(f"This job measured {images} of {len(self.grid.images)} images.")
 
     def remember(self, folder: RunFolder) -> None:
         """Have the running values begin with what is there, for who looks at them."""
@@ -110,6 +139,13 @@ class Job:
         Raises:
             InputError: If something is missing that this job has measured, or is there twice.
         """
+        with self._pulling.merging() if self._pulling else nullcontext(True) as first:
+            if first:
+                return self._merge(folder)
+        self._console.print("All is measured; another job writes the summary.")
+        return False
+
+    def _merge(self, folder: RunFolder) -> bool:
         rows = folder.collect(self.grid, self.own)
         if (left := folder.left(self.grid, rows)).any():
             self._console.print(
@@ -152,5 +188,6 @@ class Job:
         self.protocol.plan = Plan.of(dict.fromkeys([self.grid.conditions[0], *piece.conditions]))
         self.data.finished = self.grid.others(piece.images, trainer.world_size)
         if trainer.is_global_zero:
-            counts = f"Now measuring {len(piece.images)} images, of {len(self.grid.images)} in all."
-            self._console.print(self.protocol.describe(self.task.doubts), counts)
+            counts = f"{len(piece.images)} images, of {len(self.grid.images)} in all."
+            what = "Images are claimed as this job goes, from" if self._pulls else "Now measuring"
+            self._console.print(self.protocol.describe(self.task.doubts), f"{what} {counts}")

@@ -188,11 +188,12 @@ class RunFolder:
         Returns:
             What `read_keys` does.
         """
-        parts = read_keys(self._parts())
+        parts = read_keys(self.part_files())
         merged = read_keys([self.samples, self.votes])
         return parts if grid.missing(merged).any() else merged
 
-    def _parts(self) -> list[Path]:
+    def part_files(self) -> list[Path]:
+        """Return the tables that are not merged."""
         return sorted(self.parts.glob("*.parquet"))
 
     def pieces(self, grid: Grid, own: Cells) -> list[Piece]:
@@ -238,9 +239,13 @@ class RunFolder:
             InputError: If a part is damaged where `collect` did not look.
         """
         if any(path.suffix != PARTIAL for path in self.parts.glob("*")):
-            if not self._is_merged(grid):
+            if not self.is_merged(grid):
                 self._merge_tables(grid, rows)
             join_examples(filter(names_of, self._examples()), self.examples)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove what a merged run needs no longer."""
         shutil.rmtree(self.parts, ignore_errors=True)
         for leftover in self.path.glob(f"*{PARTIAL}"):
             if leftover.is_dir():
@@ -248,21 +253,22 @@ class RunFolder:
             else:
                 leftover.unlink(missing_ok=True)
 
-    def _is_merged(self, grid: Grid) -> bool:
+    def is_merged(self, grid: Grid) -> bool:
+        """Tell whether the tables hold everything."""
         tables = [path for path in (self.samples, self.votes) if path.exists()]
         return not grid.missing(read_keys(tables)).any() and all(map(is_whole, tables))
 
     def _merge_tables(self, grid: Grid, rows: pa.Table) -> None:
         try:
             with writing(self.path):
-                samples, votes = lay_out(self._parts(), grid.keys, self.path)
+                samples, votes = lay_out(self.part_files(), grid.keys, self.path)
             self._check_whole(rows, samples, votes)
             seconds = self.seconds()
             if votes is not None:
                 write_merged(votes, votes.schema, grid.keys, self.votes)
             write_merged(samples, samples.schema, grid.keys, self.samples, seconds)
         except InputError:
-            if not self._is_merged(grid):
+            if not self.is_merged(grid):
                 raise  # else another job has merged, and taken away what was being read
 
     def _check_whole(self, rows: pa.Table, *found: Samples | None) -> None:
@@ -273,7 +279,7 @@ class RunFolder:
         """
         if sum(len(table.read(["index"])) for table in found if table is not None) == len(rows):
             return
-        damaged = [path for path in self._parts() if not is_whole(path)]
+        damaged = [path for path in self.part_files() if not is_whole(path)]
         for path in damaged:
             path.replace(path.with_name(path.name + PARTIAL))
         raise InputError(
@@ -283,7 +289,7 @@ class RunFolder:
 
     def seconds(self) -> float:
         """Return the time that all processes together spent on what is measured."""
-        return seconds_of(self._parts() or [self.samples])
+        return seconds_of(self.part_files() or [self.samples])
 
     # Its files
 
@@ -296,7 +302,7 @@ class RunFolder:
         Raises:
             InputError: If there is nothing, or it is damaged.
         """
-        if self.samples.is_file() or not (parts := self._parts()):
+        if self.samples.is_file() or not (parts := self.part_files()):
             return Samples(self.samples), Samples(self.votes) if self.votes.exists() else None
         return lay_out(parts, conditions)
 

@@ -2,6 +2,7 @@ import time
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,11 +10,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from dds.batch import Record
 from dds.errors import InputError
+from dds.runs.claims import Claims
 from dds.runs.examples import examples_of, write_examples
 from dds.runs.grid import Piece
 from dds.runs.run_folder import RunFolder
 from dds.runs.samples import records_to_table, write_parquet
 from dds.runs.stopping import end_other_processes, listen
+from dds.runs.whole_file import PARTIAL
 
 
 class ResultsWriter(Callback):
@@ -29,12 +32,14 @@ class ResultsWriter(Callback):
     Attributes:
         piece: What is kept of what comes; None: all.
         plan: The content of `plan.json`; None: there is none.
+        claims: What this job has taken of a run that others take from, too; None: it shares nothing.
     """
 
     def __init__(self, folder: RunFolder, config: str, go_on: bool = False) -> None:
         self.folder, self.config, self.go_on = folder, config, go_on
         self.piece: Piece | None = None
         self.plan: dict[str, Any] | None = None
+        self.claims: Claims | None = None
         self._since = time.monotonic()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -78,13 +83,36 @@ class ResultsWriter(Callback):
         """Write the batch's rows, and before those of the first image its examples for the figures."""
         records = cast(list[Record], outputs["records"])
         everything = records_to_table(records, batch["index"][: batch.get("real")])
-        if trainer.is_global_zero and batch_idx == 0 and (self.piece is None or self.piece.examples):
-            examples = examples_of(records, batch)
-            write_examples(examples, self.folder.parts / f"{_name(everything)}.npz")
-        if len(rows := self._kept(everything)):
-            seconds = time.monotonic() - self._since
-            write_parquet(rows, self.folder.parts / f"{_name(rows)}.parquet", seconds)
+        if self._is_ours(everything):
+            if trainer.is_global_zero and self._shows_examples(everything, batch_idx):
+                examples = examples_of(records, batch)
+                write_examples(examples, self.folder.parts / f"{_name(everything)}.npz")
+            if len(rows := self._kept(everything)):
+                self._write(rows, self.folder.parts / f"{_name(rows)}.parquet")
         self._since = time.monotonic()
+
+    def _shows_examples(self, rows: pa.Table, batch_idx: int) -> bool:
+        if self.piece is None:
+            return batch_idx == 0
+        return self.piece.examples and bool(rows["index"][0].as_py() == self.piece.images[0])
+
+    def _is_ours(self, rows: pa.Table) -> bool:
+        """Tell whether no other job has taken the images meanwhile, as if this one were dead."""
+        return self.claims is None or self.claims.hold(rows["index"].unique().to_pylist())
+
+    def _write(self, rows: pa.Table, path: Path) -> None:
+        """Write a part; give it its name only if the images are still this job's when all is on the disk."""
+        seconds = time.monotonic() - self._since
+        if self.claims is None:
+            write_parquet(rows, path, seconds)
+            return
+        nameless = path.with_name(f"{path.name}.{uuid4().hex}{PARTIAL}")
+        write_parquet(rows, nameless, seconds)
+        if self._is_ours(rows):
+            self.claims.done.update(rows["index"].unique().to_pylist())  # first: a signal may cut this
+            nameless.replace(path)
+        else:
+            nameless.unlink()
 
     def _kept(self, rows: pa.Table) -> pa.Table:
         """Leave out what is computed by the way: clean images for comparison, images to occupy a process."""
@@ -99,6 +127,8 @@ class ResultsWriter(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave no process and, when nothing was measured, no folder behind."""
         end_other_processes(trainer)
+        if self.claims is not None:
+            self.claims.give_back()
         if trainer.is_global_zero:
             self.folder.discard_if_unused()
 

@@ -55,6 +55,19 @@ def test_the_bar_is_full_at_the_end_whatever_was_planned(attack):
         shares.clear()
 
 
+def test_the_bar_is_full_at_the_end_though_other_jobs_take_most():
+    callback, data, shares = protocol(), Arrays(1, images=6), []
+    progress = NetworkProgress(callback)
+    data.take = lambda index: index in (1, 3, 5)
+
+    class Watch(Callback):
+        def on_test_batch_end(self, *arguments):
+            shares.append(progress._bar.tasks[0].percentage)
+
+    trainer(callback, progress, Watch()).test(Classification(TinyClassifier()), data, verbose=False)
+    assert shares == pytest.approx([100 / 3, 200 / 3, 100])
+
+
 class Deaf(TinyClassifier):
     """Calls no hooks, as what is compiled may."""
 

@@ -57,6 +57,16 @@ def test_processes_share_the_images_of_each_size_out(monkeypatch):
     assert shares == [[[0, 3], [4]], [[2], [1], [5]]]
 
 
+def test_batches_of_what_is_taken_and_how_many_there_will_be():
+    """Of what other jobs take, a batch is made neither wholly nor in part."""
+    asked = []
+    batches = SizedBatches(SIDES, 2, lambda place: asked.append(place) or place not in (2, 5))
+    assert [len(batches), batches.expected] == [4, 4]
+    told = [(batch, batches.expected, asked.copy()) for batch in batches]
+    assert told == [([0, 3], 2.0, [0, 2, 3]), ([1, 4], 2.4, [0, 2, 3, 1, 4])]
+    assert batches.expected == 2
+
+
 def test_images_are_looked_at_once_and_not_at_all_where_it_does_not_matter():
     class Counted(list):
         def __getitem__(self, index):

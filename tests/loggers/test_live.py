@@ -284,10 +284,11 @@ def test_rows_that_are_slow_to_compute_come_seldom(monkeypatch):
     told = live.Live(False, "dds", *[SimpleNamespace()] * 3)
     told._couriers = [SimpleNamespace(bring=lambda row: shown.append(clock[0]))]
     told._row, told._pace = lambda metrics: {}, lambda share: {}
+    trainer = SimpleNamespace(test_dataloaders=SimpleNamespace(expected=40))
     for batch in range(40):
         clock[0] += 10.0
         task = SimpleNamespace(running=running)
-        told.on_test_batch_end(SimpleNamespace(num_test_batches=[40]), task, None, None, batch)
+        told.on_test_batch_end(trainer, task, None, None, batch)
     assert shown == [12.0, 134.0, 256.0, 378.0]
 
 
