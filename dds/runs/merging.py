@@ -65,11 +65,13 @@ class _TemporaryFolder:
 
 def _blocks(parts: Sequence[Path]) -> Iterator[pa.Table]:
     held: list[pa.Table] = []
+    room = _BLOCK
     for path in parts:
         held.append(read_rows([path]))
-        if sum(table.nbytes for table in held) > _BLOCK:
+        room -= held[-1].nbytes
+        if room < 0:
             yield pa.concat_tables(held, promote_options="permissive")
-            held = []
+            held, room = [], _BLOCK
     if any(map(len, held)):
         yield pa.concat_tables(held, promote_options="permissive")
 
