@@ -8,6 +8,8 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from dds.batch import to_uint8
+from dds.data.files import open_image
+from dds.errors import InputError
 from dds.runs.whole_file import REMEDY, whole_file, writing
 
 _SOURCE = "source"
@@ -33,9 +35,9 @@ def write_png(image: Tensor, path: Path, source: str = "", remedy: str = REMEDY)
 def source_of(path: Path) -> str | None:
     """Return what a file says it was made of; None if it says nothing, is damaged or not there."""
     try:
-        with Image.open(path, formats=("PNG",)) as file:
+        with open_image(path) as file:
             return dict(file.info).get(_SOURCE)
-    except Exception:  # a damaged file raises almost anything
+    except InputError:
         return None
 
 
