@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from dds.errors import InputError
+
+_AROUND = 5  # pixels, half of SSIM's window of 11
 _MOST = 100.0  # dB: the PSNR of identical images, for it would be infinite
 
 
@@ -16,7 +19,15 @@ def fidelity(shown: Tensor, original: Tensor) -> dict[str, Tensor]:
 
     Returns:
         `psnr` in dB and `ssim` (Wang et al. 2004), each `[B]`.
+
+    Raises:
+        InputError: If images are too small for SSIM's window, which is mirrored at the edges.
     """
+    if min(shown.shape[2:]) <= _AROUND:
+        raise InputError(
+            f"images are {shown.shape[2]}x{shown.shape[3]}; expected more than {_AROUND} pixels a side, as SSIM "
+            "looks so far around each pixel. Resize them in the data module."
+        )
     psnr = peak_signal_noise_ratio(shown, original, data_range=1.0, reduction="none", dim=(1, 2, 3))
     same = (shown == original).flatten(1).all(1)  # decided for each image, whatever shares its batch
     ssim = shown.new_ones(len(shown))

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
+from dds.errors import InputError
 from dds.metrics import fidelity, perturbation
 
 
@@ -48,3 +49,12 @@ def test_perturbation_norms(pair):
     assert got["l2"][0].item() == pytest.approx(
         (attacked[0] - original[0]).square().sum().sqrt().item(), rel=1e-6
     )
+
+
+def test_images_that_are_too_small_for_ssim_are_refused():
+    for size in ((5, 16), (16, 5)):
+        with pytest.raises(
+            InputError, match=f"images are {size[0]}x{size[1]}; expected more than 5 pixels a side"
+        ):
+            fidelity(torch.rand(2, 3, *size), torch.rand(2, 3, *size))
+    assert fidelity(torch.rand(2, 3, 6, 6), torch.rand(2, 3, 6, 6))["ssim"].isfinite().all()
