@@ -25,8 +25,8 @@ def fidelity(shown: Tensor, original: Tensor) -> dict[str, Tensor]:
     """
     if min(shown.shape[2:]) <= _AROUND:
         raise InputError(
-            f"images are {shown.shape[2]}x{shown.shape[3]}; expected more than {_AROUND} pixels a side, as SSIM "
-            "looks so far around each pixel. Resize them in the data module."
+            f"images are {shown.shape[2]}x{shown.shape[3]}; expected more than {_AROUND} pixels a side, as "
+            "SSIM looks so far around each pixel. Resize them in the data module."
         )
     psnr = peak_signal_noise_ratio(shown, original, data_range=1.0, reduction="none", dim=(1, 2, 3))
     same = (shown == original).flatten(1).all(1)  # decided for each image, whatever shares its batch
