@@ -102,9 +102,8 @@ class NetworkProgress(Callback):
         batches = self._expected()
         images = batches * self._images
         if self._bar.tasks[0].total is None:
-            told = (
-                f"{self.calls} network calls after {_time(seconds)}, for the first of {batches:.0f} batches"
-            )
+            batch = "the only batch" if batches == 1 else f"the first of {batches:.0f} batches"
+            told = f"{self.calls} network calls after {_time(seconds)}, for {batch}"
         else:
             told = f"{share * images:.1f} of about {images:.0f} images measured after {_time(seconds)}"
         if share:
