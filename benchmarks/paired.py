@@ -4,6 +4,7 @@ import time
 from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -83,8 +84,8 @@ def ratio(seconds: Seconds, name: str, base: str) -> Spread:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table in Markdown."""
-    for cells in (columns, ["---"] * len(columns), *rows):
+    """Print a table in Markdown, each row as it comes."""
+    for cells in chain((columns, ["---"] * len(columns)), rows):
         print("|", " | ".join(map(str, cells)), "|", flush=True)
 
 
