@@ -23,17 +23,11 @@ def fidelity(shown: Tensor, original: Tensor) -> dict[str, Tensor]:
     Raises:
         InputError: If images are too small for SSIM's window, which is mirrored at the edges.
     """
-    if min(shown.shape[2:]) <= _AROUND:
-        raise InputError(
-            f"images are {shown.shape[2]}x{shown.shape[3]}; expected more than {_AROUND} pixels a side, as "
-            "SSIM looks so far around each pixel. Resize them in the data module."
-        )
     psnr = peak_signal_noise_ratio(shown, original, data_range=1.0, reduction="none", dim=(1, 2, 3))
     same = (shown == original).flatten(1).all(1)  # decided for each image, whatever shares its batch
     ssim = shown.new_ones(len(shown))
     if not same.all():
-        measured = structural_similarity_index_measure(shown, original, data_range=1.0, reduction="none")
-        ssim = torch.where(same, ssim, cast(Tensor, measured))
+        ssim = torch.where(same, ssim, _similarity(shown, original))
     return {"psnr": psnr.clamp(max=_MOST), "ssim": ssim}
 
 
@@ -49,3 +43,15 @@ def perturbation(attacked: Tensor, original: Tensor) -> dict[str, Tensor]:
     """
     offset = (attacked - original).flatten(1)
     return {"linf": offset.abs().amax(1), "l2": offset.norm(dim=1)}
+
+
+def _similarity(shown: Tensor, original: Tensor) -> Tensor:
+    height, width = shown.shape[2:]
+    if min(height, width) <= _AROUND:
+        raise InputError(
+            f"images are {height}x{width}; expected more than {_AROUND} pixels a side, as SSIM looks so far "
+            "around each pixel. Resize them in the data module."
+        )
+    return cast(
+        Tensor, structural_similarity_index_measure(shown, original, data_range=1.0, reduction="none")
+    )
