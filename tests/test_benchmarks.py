@@ -10,7 +10,7 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork
 from torch import nn
 
-from benchmarks import agreement, results_size, startup
+from benchmarks import agreement, results_size, sequential_votes, startup
 from benchmarks.agreement import joined, largest
 from benchmarks.linear import fit
 from benchmarks.long_run import slope
@@ -73,6 +73,18 @@ def test_harness_counts_what_the_networks_are_asked(rows):
     table = rows("harness", "--batch=3", "--batches=1", "--steps=3")[1:]
     # looks: clean, purified; clean, attacked; clean, attacked, purified, both; purified ones ask two networks
     assert [line[2] for line in table] == ["3 + 0", "5 + 3", "15 + 9"]
+
+
+def test_votes_that_stop_are_those_of_all_draws(capsys, monkeypatch):
+    monkeypatch.setattr(sequential_votes, "make_task", tiny_task)
+    monkeypatch.setattr(sequential_votes, "make_purifier", lambda: DiffusionDenoiser(TinyNoiseNetwork()))
+    sequential_votes.main(["--images=2", "--size=16", "--draws=60", "--levels=50"])
+    level, images, fixed, decided, same, *_, taken, ratio = (
+        capsys.readouterr().out.splitlines()[2].split("|")[1:-1]
+    )
+    assert (level.strip(), images.strip(), same.strip()) == ("t50", "2", "1.000")
+    assert fixed == decided
+    assert float(ratio) == pytest.approx(60 / int(taken), rel=0.05)
 
 
 def test_attacks_agree_with_other_libraries(rows, monkeypatch):
