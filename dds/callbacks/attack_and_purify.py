@@ -239,7 +239,7 @@ class AttackAndPurify(Callback):
     def _views(self, task: BaseTask, batch: Batch) -> Iterator[View]:
         streams = Streams(self.seed, tuple(batch["index"].tolist()))
         for craft in self.plan.crafts:
-            self.at_work = f"{craft.attack}/{'+'.join(map(str, craft.through)) or 'none'}"
+            self.at_work = f"{craft.attack}/{craft.seen}"
             for first_draw in range(craft.images):
                 attacked, marks = self._craft(craft, task, batch, streams, first_draw)
                 for (defence, eight_bit), shared in craft.shows.items():

@@ -9,7 +9,7 @@ from rich.table import Table
 from dds.attacks.base import Attack
 from dds.attacks.objectives.base import Calls
 from dds.protocol.conditions import Condition
-from dds.protocol.defences import Defence
+from dds.protocol.defences import NOTHING, Defence
 
 
 class Shown(NamedTuple):
@@ -43,6 +43,16 @@ class Craft:
     def images(self) -> int:
         """How many images are made of one."""
         return next(iter(self.shows.values()))[0].draws if self.fixed_noise else 1
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """Those that the image is shown under."""
+        return [condition for shared in self.shows.values() for condition in shared]
+
+    @property
+    def seen(self) -> str:
+        """Name what the attacker looks through: `none`, `t50`, or several as `t10+t50`."""
+        return "+".join(map(str, self.through)) or NOTHING.name
 
     def at_work(self, attack: Attack) -> Attack:
         """Return an attack as it is run here: with one noise draw where the attacker sees no random one."""
@@ -113,7 +123,7 @@ class Plan:
             table.add_column(column, justify="left" if column == "conditions" else "right")
         for craft in self.crafts:
             cost = craft_cost(craft, attacks, purifier_calls)
-            keys = [condition.key for shared in craft.shows.values() for condition in shared]
+            keys = [condition.key for condition in craft.conditions]
             shown = (_show(cost.task), _show(cost.purifier)) if cost else ("not known", "not known")
             table.add_row("\n".join(keys), *shown)
         total = self.cost(attacks, purifier_calls)
@@ -132,7 +142,7 @@ class Plan:
         crafts = []
         for craft in self.crafts:
             cost = craft_cost(craft, attacks, purifier_calls)
-            keys = [condition.key for shared in craft.shows.values() for condition in shared]
+            keys = [condition.key for condition in craft.conditions]
             crafts.append({"conditions": keys, "calls": None if cost is None else asdict(cost)})
         return {
             "conditions": [condition.key for condition in self.conditions],

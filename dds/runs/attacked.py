@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from dds.batch import Batch, View
 from dds.callbacks import AttackAndPurify
 from dds.errors import InputError
-from dds.protocol import CLEAN, Condition, Craft
+from dds.protocol import CLEAN, Craft
 from dds.runs.job import Job
 from dds.runs.png_files import sha256_of, write_png
 from dds.runs.run_folder import RunFolder
@@ -56,7 +56,7 @@ class AttackedFiles(Callback):
 
     def _written(self, views: Iterator[View], batch: Batch) -> Iterator[View]:
         crafts = _crafts(self.protocol)
-        of_condition = {condition.key: craft for craft in crafts for condition in _shown(craft)}
+        of_condition = {condition.key: craft for craft in crafts for condition in craft.conditions}
         for view in views:
             if (craft := of_condition.get(view.conditions[0])) is not None:
                 self._write(view, batch, _folder(craft, view.first_draw))
@@ -107,20 +107,17 @@ def _folder(craft: Craft, draw: int) -> str:
     """Return where the images of a craft lie, those for each draw where the attacker knows its noise."""
     if craft.attack == CLEAN:
         return CLEAN
-    seen = "+".join(map(str, craft.through)) or "none"
-    return f"{craft.attack}/fixed_noise/{seen}/{draw}" if craft.fixed_noise else f"{craft.attack}/{seen}"
+    if craft.fixed_noise:
+        return f"{craft.attack}/fixed_noise/{craft.seen}/{draw}"
+    return f"{craft.attack}/{craft.seen}"
 
 
 def _entry(craft: Craft, protocol: AttackAndPurify) -> dict[str, Any]:
-    shown = {"conditions": [condition.key for condition in _shown(craft)]}
+    shown = {"conditions": [condition.key for condition in craft.conditions]}
     if craft.attack == CLEAN:
         return shown
     attack = protocol.attack_of(craft)
     return {**shown, "norm": attack.norm, "eps": attack.eps}
-
-
-def _shown(craft: Craft) -> list[Condition]:
-    return [condition for shared in craft.shows.values() for condition in shared]
 
 
 def _hashes(folder: Path, names: list[str]) -> Mapping[str, str]:
