@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import TinyClassifier, TinyNoiseNetwork
+from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
 from torch import nn
 
-from benchmarks import agreement, results_size, sequential_votes, startup
+from benchmarks import agreement, intervals, results_size, sequential_votes, startup
 from benchmarks.agreement import joined, largest
 from benchmarks.linear import fit
 from benchmarks.long_run import slope
@@ -19,7 +19,7 @@ from benchmarks.workload import count, recorded, replay
 from dds.batch import Record
 from dds.purifiers import DiffusionDenoiser
 from dds.runs import RunFolder
-from dds.tasks import Classification
+from dds.tasks import Classification, DepthEstimation
 
 
 def tiny_task(name):
@@ -85,6 +85,15 @@ def test_votes_that_stop_are_those_of_all_draws(capsys, monkeypatch):
     assert (level.strip(), images.strip(), same.strip()) == ("t50", "2", "1.000")
     assert fixed == decided
     assert float(ratio) == pytest.approx(60 / int(taken), rel=0.05)
+
+
+def test_intervals_of_two_bootstraps_lie_close(capsys, monkeypatch):
+    monkeypatch.setitem(intervals.TASKS, "depth", lambda network: DepthEstimation(TinySegmenter(1)))
+    monkeypatch.setattr(intervals, "make_purifier", lambda: DiffusionDenoiser(TinyNoiseNetwork()))
+    intervals.main(["depth", "--images=8", "--size=16", "--seeds=2"])
+    cells = capsys.readouterr().out.splitlines()[2].strip("| ").split(" | ")
+    assert cells[:2] == ["depth", "8"]
+    assert all(0 <= float(cell) < 0.5 for cell in cells[2:])
 
 
 def test_attacks_agree_with_other_libraries(rows, monkeypatch):
