@@ -144,6 +144,8 @@ class HubDataset(BaseDataModule):
             try:
                 opened = datasets.load_dataset(source, self.config, split=split, revision=self.revision)
             except ValueError as error:
+                if type(error) is not ValueError:  # of the hub, which `reaching` explains
+                    raise
                 raise InputError(
                     f"{self.name}: {' '.join(str(error).split())} Check data.test_split, data.train_split "
                     "and data.config."

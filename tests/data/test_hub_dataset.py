@@ -314,6 +314,8 @@ def test_data_sets_that_cannot_be_had(tmp_path, monkeypatch):
         HubDataset("nobody/nothing").test_dataset()
     with pytest.raises(InputError, match=r"nowhere does not exist\. Set data\.name"):
         HubDataset(str(tmp_path / "nowhere")).test_dataset()
+    with pytest.raises(InputError, match=r"^\./photos is no folder, and cannot be a name on the hub\."):
+        HubDataset("./photos").test_dataset()
     with pytest.raises(InputError, match=r"Unknown split .val.* Check data\.test_split"):
         HubDataset(parquet(tmp_path / "set"), test_split="val").test_dataset()
     monkeypatch.setitem(sys.modules, "datasets", None)
