@@ -31,7 +31,7 @@ from dds.purifiers import DiffusionDenoiser
 from dds.runs.examples import write_examples
 from dds.runs.job import Job
 from dds.runs.run_folder import RunFolder
-from dds.runs.samples import records_to_table, write_parquet
+from dds.runs.samples import Spent, records_to_table, write_parquet
 
 Random = np.random.Generator
 Statistics = dict[str, Tensor]
@@ -176,7 +176,7 @@ def write_parts(case: Case, job: Job, folder: RunFolder) -> None:
         table = tables[number % _MADE]
         table = table.set_column(0, "index", pc.add(table["index"], first))
         table = table.filter(pc.less(table["index"], len(job.grid.images)))
-        write_parquet(table, folder.parts / f"{first:09d}.parquet", 1.0)
+        write_parquet(table, folder.parts / f"{first:09d}.parquet", Spent(seconds=1.0))
     write_examples(_examples(case, job.grid.keys, random), folder.parts / "000000000.npz")
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from inspect import signature
 from pathlib import Path
@@ -37,6 +38,8 @@ from dds.runs.attacked import AttackedFiles, write_manifest
 from dds.runs.division import matching
 from dds.runs.job import Job
 from dds.runs.stopping import Stopped, stoppable
+from dds.store import GIB, KnownCrafts, open_store
+from dds.store.plan import count_known
 from dds.tasks import BaseTask
 from dds.trainer import warn_of_lone_processes
 
@@ -79,20 +82,25 @@ def _build(parser: ArgumentParser, config: Namespace) -> Namespace:
 
 
 def _plan_or_run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
+    if (store := open_store(config.store, config.store_gib)) is not None:
+        built.protocol.known = KnownCrafts(store)
     if config.plan:
         conditions = built.protocol.plan.conditions
         chosen = matching([condition.key for condition in conditions], config.conditions)
         built.protocol.plan = Plan.of(condition for condition in conditions if condition.key in chosen)
-        _show_plan(built.task, built.protocol, config.show)
+        _show_plan(built, config.show)
     else:
         _run(parser, config, built)
 
 
-def _show_plan(task: BaseTask, protocol: AttackAndPurify, show: str) -> None:
+def _show_plan(built: Namespace, show: str) -> None:
+    task, protocol, known = built.task, built.protocol, None
+    with suppress(InputError):  # a plan needs no data
+        known = count_known(protocol, task, built.data) if protocol.known is not None else None
     if show == "json":
-        print(json.dumps(protocol.costs()))
+        print(json.dumps(protocol.costs(known)))
     else:
-        make_console().print(protocol.describe(task.doubts))
+        make_console().print(protocol.describe(task.doubts, known))
 
 
 def _leads(arguments: list[str]) -> bool:
@@ -209,6 +217,8 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     try:
         job.measure(trainer, writer)
         if trainer.is_global_zero:
+            if (known := built.protocol.known) is not None and known.found:
+                console.print(known.describe(), soft_wrap=True)
             summary = None
             if job.merge(writer.folder):
                 summary = write_summary(job, writer.folder, built.get("certificate"))
@@ -284,6 +294,18 @@ def _evaluation_parser(command: str = "", description: str = _PURPOSE) -> Argume
         default=True,
         help="Dashboards: true, Weights & Biases (offline without a key); false, none; or one or a list of "
         "Lightning's loggers, by class_path.",
+    )
+    add(
+        "--store",
+        type=bool | str | None,
+        help="Where attacked images are kept and looked for, so that none is made twice: a folder, or an URL "
+        "of object storage; false, nowhere. Default: DDS_STORE, or a folder in the user's cache.",
+    )
+    add(
+        "--store_gib",
+        type=float,
+        default=GIB,
+        help="How many GiB that folder may hold; what was not used for longest goes first.",
     )
     add("--project", default="dds", help="Weights & Biases project, with --logger=true.")
     add(

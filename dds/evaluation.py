@@ -36,6 +36,7 @@ from dds.results.summary import write_summary
 from dds.runs import ResultsWriter, RunFolder
 from dds.runs.job import Job
 from dds.runs.stopping import stoppable
+from dds.store import KnownCrafts, open_store
 from dds.streams import never_fail_to_print
 from dds.tasks import BaseTask
 from dds.trainer import build_trainer, check_precision
@@ -65,6 +66,7 @@ def evaluate(
     quiet: bool = False,
     logger: Loggers = False,
     project: str = "dds",
+    store: str | bool = False,
     **trainer: Any,
 ) -> Results:
     """Evaluate a task under attacks and purification, as `evaluate.py` does.
@@ -81,6 +83,9 @@ def evaluate(
         logger: Dashboards: true, Weights & Biases (offline without a key); or one or a list of Lightning's
             loggers.
         project: Weights & Biases project, with `logger=True`.
+        store: Where attacked images are kept and looked for: a folder, or an URL of object storage; true, the
+            folder in the user's cache. What decides an attack must be in attributes of task, purifiers and
+            attacks, or in files of code; not in variables of modules that a program changes.
         **trainer: Options of Lightning's `Trainer`, e.g. `accelerator="cpu"`, `precision="bf16-mixed"`.
             There is one process; `evaluate.py` runs on several.
 
@@ -92,6 +97,8 @@ def evaluate(
     """
     try:
         _check_call(task)
+        if (kept := open_store(store)) is not None:
+            protocol.known = KnownCrafts(kept)
         return _evaluate(task, data, protocol, folder, resume, quiet, logger, project, trainer)
     except InputError as error:
         error.args = (_as_python(str(error)),)

@@ -10,6 +10,7 @@ from torch import nn
 from dds.metrics import Resampling
 
 os.environ["WANDB_MODE"] = "offline"
+os.environ["DDS_STORE"] = "false"  # tests of it name a place
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several small processes are faster than several threads
 torch.set_num_threads(1)
 

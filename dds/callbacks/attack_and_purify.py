@@ -34,12 +34,10 @@ from dds.protocol import (
     several,
 )
 from dds.purifiers import Purifier
+from dds.store import Crafted, KnownCrafts
 from dds.tasks import BaseTask
 from dds.tasks.base import PurifyDatabase
 from dds.tasks.distributed import gather
-
-Crafted = tuple[Tensor, dict[str, Tensor]]
-"""Images, and what is to be marked of each."""
 
 _LONG = 4.0  # times eps; steps longer than twice eps lead from anywhere to the edge
 
@@ -113,6 +111,8 @@ class AttackAndPurify(Callback):
                 "and let attacker_sees hold same or a noise level."
             )
         self.at_work = ""
+        self.known: KnownCrafts | None = None
+        """Where attacked images are looked for before they are made, and kept; None: nowhere."""
         self._findings = Findings()
         self._while_testing = ExitStack()
 
@@ -142,13 +142,14 @@ class AttackAndPurify(Callback):
         """Whether some attack's calls show only as it goes on."""
         return self.plan.is_open(self.attacks)
 
-    def describe(self, doubts: Iterable[str] = ()) -> Table:
+    def describe(self, doubts: Iterable[str] = (), known: Sequence[str] | None = None) -> Table:
         """Return the plan as a table, above what may not have been meant.
 
         Args:
             doubts: Those of the task.
+            known: For each craft, how many of its images are in the store.
         """
-        table = self.plan.table(self.attacks, self.defences.calls)
+        table = self.plan.table(self.attacks, self.defences.calls, known)
         table.caption = "\n".join([*doubts, *self._doubts()]) or None
         return table
 
@@ -161,9 +162,9 @@ class AttackAndPurify(Callback):
                 times = step / attack.eps
                 yield f"attack {name}: a step of {step:.4g} is {times:.3g} times eps={attack.eps:.4g}."
 
-    def costs(self) -> dict[str, Any]:
+    def costs(self, known: Sequence[str] | None = None) -> dict[str, Any]:
         """Return the plan in numbers; see `Plan.costs`."""
-        return self.plan.costs(self.attacks, self.defences.calls)
+        return self.plan.costs(self.attacks, self.defences.calls, known)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check trainer and task, and freeze its network."""
@@ -191,6 +192,11 @@ class AttackAndPurify(Callback):
         self.place(pl_module.device, dtype)
         purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
         task.prepare(data, purify)
+        if self.known is not None:
+            self.known.searched = {
+                at: one for part in gather([self.known.searched]) for at, one in part.items()
+            }
+            self.known.begin([task, *self.defences.purifiers, *self.attacks.values()])
 
     def place(self, device: torch.device, dtype: torch.dtype) -> None:
         """Put purifiers and controls on a device, ready for use."""
@@ -214,6 +220,8 @@ class AttackAndPurify(Callback):
 
     def _of_database(self, defence: Defence | None) -> PurifyDatabase:
         def purify(image: Tensor, index: Tensor) -> Tensor:
+            if self.known is not None and defence is None:
+                self.known.meet_searched(image, index)
             streams = Streams(self.seed, tuple(index.tolist()), ("database",))
             return self.defences.purify(defence, image, streams)
 
@@ -259,16 +267,47 @@ class AttackAndPurify(Callback):
         if craft.attack in self.controls:
             return self.controls[craft.attack](image.clone(), streams.child("control", craft.attack)), {}
         attack = craft.at_work(self.attack_of(craft))
+        names = self.names_of(craft, task, batch, draw)
+        crafted = self.known.read(names, image) if self.known is not None and names else None
+        if crafted is None:
+            crafted = self._attack(craft, attack, task, batch, streams, draw)
+            if self.known is not None and names:
+                self.known.write(names, crafted, image)
+        attacked, marks = crafted
+        _check_budget(attacked, image, attack, craft.attack)
+        seen_names = [str(defence) for defence in craft.through or ("t0",)]
+        return attacked, marks | self._marks(len(image), DOUBTFUL_GRADIENT, *seen_names)
+
+    def _attack(
+        self, craft: Craft, attack: Attack, task: BaseTask, batch: Batch, streams: Streams, draw: int
+    ) -> Crafted:
+        image = batch["image"]
         known = streams.child(self.purpose, draw) if craft.fixed_noise else None
         own = cast(Batch, {**batch, "image": image.clone()})  # an attack may work in place
         float32 = torch.autocast(image.device.type, enabled=False)
         with torch.enable_grad(), float32, watch_gradients() as faults:
             seen = [self._seen_through(defence, known) for defence in craft.through or (None,)]
             attacked = attack.craft(task, own, seen, streams.child("attack", craft.attack)).detach()
-        _check_budget(attacked, image, attack, craft.attack)
-        seen_names = [str(defence) for defence in craft.through or ("t0",)]
-        doubtful = self._marks(len(image), DOUBTFUL_GRADIENT, *seen_names)
-        return attacked, faults.among(batch["index"]) | doubtful
+        return attacked, faults.among(batch["index"])
+
+    def names_of(self, craft: Craft, task: BaseTask, batch: Batch, draw: int) -> list[str]:
+        """Return by what the images of a craft are known; nothing where none are looked for.
+
+        Args:
+            craft: What is made.
+            task: The task, prepared for its tests.
+            batch: Images and targets.
+            draw: Number of the draw whose noise the attacker knows, if it does.
+        """
+        if self.known is None:
+            return []
+        attack = self.attack_of(craft)
+        seen = [task, *map(self.defences.purifier_of, craft.through)]
+        levels = [defence.level for defence in craft.through]
+        noise = (self.purpose, draw) if craft.fixed_noise else None
+        is_whole = craft.at_work(attack) is attack  # else it takes but one noise draw
+        settings = (self.seed, craft.attack, levels, noise, is_whole, self.compile)
+        return self.known.names(attack, seen, settings, batch)
 
     def attack_of(self, craft: Craft) -> Attack:
         """Return the attack that makes an image."""

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -90,9 +90,9 @@ class CertificateDraws(AttackAndPurify):
             return min(FIRST, self.certificate.most)
         return max(2, self.certificate.draws) + self.choosing  # of one draw there is no vote
 
-    def describe(self, doubts: Iterable[str] = ()) -> Table:
+    def describe(self, doubts: Iterable[str] = (), known: Sequence[str] | None = None) -> Table:
         """Return the plan as a table, above what may not have been meant, and what is certified."""
-        table, asked, levels = super().describe(doubts), self.certificate, len(self.sigmas)
+        table, asked, levels = super().describe(doubts, known), self.certificate, len(self.sigmas)
         radii = [f"{ratio:g} sigma" for ratio in RATIOS]
         if asked.radii is not None:
             radii = [f"{radius:.4g}" for radius in asked.radii]

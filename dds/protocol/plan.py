@@ -1,6 +1,6 @@
 """What has to be computed for the conditions, each thing once."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -116,34 +116,56 @@ class Plan:
                 total += Cost(looks, looks * purifier_calls(shown.defence))
         return total
 
-    def table(self, attacks: Mapping[str, Attack], purifier_calls: PurifierCalls) -> Table:
-        """Show what will be computed and what it costs."""
+    def table(
+        self,
+        attacks: Mapping[str, Attack],
+        purifier_calls: PurifierCalls,
+        known: Sequence[str] | None = None,
+    ) -> Table:
+        """Show what will be computed and what it costs.
+
+        Args:
+            attacks: The attacks by name.
+            purifier_calls: Network calls of one purification.
+            known: For each craft, how many of its images are in the store.
+        """
         table = Table(title="Plan: network calls for one image (forward + backward)")
         for column in ("conditions", "crafted once, task", "crafted once, purifier"):
             table.add_column(column, justify="left" if column == "conditions" else "right")
-        for craft in self.crafts:
+        if known is not None:
+            table.add_column("in the store", justify="right")
+        for place, craft in enumerate(self.crafts):
             cost = craft_cost(craft, attacks, purifier_calls)
             keys = [condition.key for condition in craft.conditions]
             shown = (_show(cost.task), _show(cost.purifier)) if cost else ("not known", "not known")
-            table.add_row("\n".join(keys), *shown)
+            table.add_row("\n".join(keys), *shown, *([known[place]] if known is not None else []))
         total = self.cost(attacks, purifier_calls)
         table.add_section()
         scope = "all that is known, with evaluation" if self.is_open(attacks) else "all, with evaluation"
         table.add_row(scope, _show(total.task), _show(total.purifier))
         return table
 
-    def costs(self, attacks: Mapping[str, Attack], purifier_calls: PurifierCalls) -> dict[str, Any]:
+    def costs(
+        self,
+        attacks: Mapping[str, Attack],
+        purifier_calls: PurifierCalls,
+        known: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
         """Say the same as the table in numbers that a script can read.
 
         Returns:
-            `conditions`, their keys; `crafts`, for each what shows it and its calls (None: not known);
+            `conditions`, their keys; `crafts`, for each what shows it, its calls (None: not known) and, where
+            that was looked up, how many of its images are in the store;
             `total`, with evaluation; `exact`, whether that is all.
         """
         crafts = []
-        for craft in self.crafts:
+        for place, craft in enumerate(self.crafts):
             cost = craft_cost(craft, attacks, purifier_calls)
-            keys = [condition.key for condition in craft.conditions]
-            crafts.append({"conditions": keys, "calls": None if cost is None else asdict(cost)})
+            entry = {
+                "conditions": [condition.key for condition in craft.conditions],
+                "calls": None if cost is None else asdict(cost),
+            }
+            crafts.append(entry | ({"in_store": known[place]} if known is not None else {}))
         return {
             "conditions": [condition.key for condition in self.conditions],
             "crafts": crafts,

@@ -147,12 +147,14 @@ def _price(summary: Summary) -> Iterator[str]:
         yield f"One purification calls its network {_times(count)}: {defences}."
     for network, count in (calls or {}).items():
         yield (
-            f"All conditions together called the network of the {network} {count['forward']} times forward "
+            f"All conditions together call the network of the {network} {count['forward']} times forward "
             f"and {count['backward']} times backward for each image."
         )
     if seconds:
         each = seconds / summary["images"]
         yield f"The evaluation took {seconds:.0f} s of all processes together, {each:.2g} s an image."
+    if found := summary.get("from_store"):
+        yield f"Of the attacked images {found} were found in a store, and took no calls and no time."
     if not calls and not seconds:
         yield "Network calls and time were not recorded in this run."
 

@@ -1,6 +1,7 @@
 """What can be said of a run that was interrupted."""
 
 import json
+from dataclasses import asdict
 from importlib import import_module
 from shlex import quote
 from typing import Any
@@ -37,7 +38,7 @@ def read_interrupted(folder: RunFolder) -> dict[str, Any]:
     samples, votes = folder.open_tables(grid.keys)
     among = samples.among(images), None if votes is None else votes.among(images)
     entries = summarise(find_task(folder), conditions, *among, head["seed"])
-    measured = {"images": len(images), "seconds": folder.seconds(), "conditions": entries}
+    measured = {"images": len(images), **asdict(folder.spent()), "conditions": entries}
     return {**head, **measured, "missing": grid.describe(missing)}
 
 

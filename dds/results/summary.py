@@ -1,6 +1,7 @@
 """From samples to metrics with intervals."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -82,7 +83,7 @@ def write_summary(job: Job, folder: RunFolder, certificate: Certificate | None =
     samples, votes = folder.open_tables()
     conditions = job.each_condition("Metrics and their intervals")
     entries = summarise(type(job.task), conditions, samples, votes, job.protocol.seed)
-    summary = {**job.head(), "seconds": folder.seconds(), "conditions": entries}
+    summary = {**job.head(), **asdict(folder.spent()), "conditions": entries}
     if certificate is not None:
         summary["certificates"] = bracketed(job, folder, certify_run(job, folder, certificate))
     folder.write_summary(summary)

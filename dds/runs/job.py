@@ -94,7 +94,7 @@ class Job:
         self.pieces = []
         whole, folder = self.protocol.plan, writer.folder
         folder.check_same_work(writer.config)
-        writer.plan = self._plan()
+        writer.plan, writer.known = self._plan(), self.protocol.known
         try:
             if self._pulls:
                 self._pull(trainer, writer)

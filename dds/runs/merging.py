@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 
 import pyarrow as pa
 
-from dds.runs.samples import Samples, merge_rows, read_rows, write_by_condition
+from dds.runs.samples import NOTHING, Samples, Spent, merge_rows, read_rows, write_by_condition
 from dds.runs.whole_file import PARTIAL
 
 _BLOCK = 64 * 2**20
@@ -40,7 +40,7 @@ def lay_out(
 
 
 def write_merged(
-    rows: Samples, schema: pa.Schema, conditions: Sequence[str], path: Path, seconds: float = 0.0
+    rows: Samples, schema: pa.Schema, conditions: Sequence[str], path: Path, spent: Spent = NOTHING
 ) -> None:
     """Write rows into one table, condition by condition.
 
@@ -49,10 +49,10 @@ def write_merged(
         schema: The columns that are kept.
         conditions: Keys in the order of the result.
         path: The table.
-        seconds: What time its parts took.
+        spent: What its parts took.
     """
     tables = ((key, table) for key in conditions if len(table := rows.of(key)))
-    write_by_condition(((key, _as(table, schema)) for key, table in tables), schema, path, seconds)
+    write_by_condition(((key, _as(table, schema)) for key, table in tables), schema, path, spent)
 
 
 class _TemporaryFolder:

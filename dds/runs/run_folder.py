@@ -18,7 +18,7 @@ from dds.errors import InputError
 from dds.runs.examples import join_examples, names_of
 from dds.runs.grid import Cells, Grid, Piece
 from dds.runs.merging import lay_out, write_merged
-from dds.runs.samples import Samples, is_whole, read_keys, seconds_of
+from dds.runs.samples import Samples, Spent, is_whole, read_keys, spent_on
 from dds.runs.whole_file import PARTIAL, whole_file, writing
 
 SCHEMA = 1
@@ -263,10 +263,10 @@ class RunFolder:
             with writing(self.path):
                 samples, votes = lay_out(self.part_files(), grid.keys, self.path)
             self._check_whole(rows, samples, votes)
-            seconds = self.seconds()
+            spent = self.spent()
             if votes is not None:
                 write_merged(votes, votes.schema, grid.keys, self.votes)
-            write_merged(samples, samples.schema, grid.keys, self.samples, seconds)
+            write_merged(samples, samples.schema, grid.keys, self.samples, spent)
         except InputError:
             if not self.is_merged(grid):
                 raise  # else another job has merged, and taken away what was being read
@@ -287,9 +287,9 @@ class RunFolder:
             f"{', '.join(path.name for path in damaged)}. --resume measures their images again."
         )
 
-    def seconds(self) -> float:
-        """Return the time that all processes together spent on what is measured."""
-        return seconds_of(self.part_files() or [self.samples])
+    def spent(self) -> Spent:
+        """Return what all processes together spent on what is measured."""
+        return spent_on(self.part_files() or [self.samples])
 
     # Its files
 

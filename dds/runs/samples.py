@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from dds.runs.whole_file import whole_file
 COMBINED = -1
 """The draw of rows that hold the combined decision, until they get a table of their own."""
 
-_SECONDS = b"seconds"
 _NAMES = b"names"  # a digest of the columns' names, which no checksum of parquet's guards
 _GROUPS = b"groups"  # of each row group its condition and how many rows it has, behind a digest of both
 
@@ -38,6 +38,22 @@ _Groups = dict[str, tuple[int, int]]
 
 KEYS = ("index", "condition", "draw")
 """Columns that tell one row from another."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What rows took.
+
+    Attributes:
+        seconds: Time, of all processes together.
+        from_store: How many of the attacked images were found in a store, and took none to be made.
+    """
+
+    seconds: float = 0.0
+    from_store: int = 0
+
+
+NOTHING = Spent()
 
 
 class Samples:
@@ -156,14 +172,14 @@ def _narrow(array: NDArray[Any]) -> NDArray[Any]:
     return array.astype(kind)
 
 
-def write_parquet(table: pa.Table, path: Path, seconds: float = 0.0) -> None:
-    """Write a table so that a file of this name is always whole; its metadata says what time it took."""
-    with _writer(path, table.schema, seconds) as writer:
+def write_parquet(table: pa.Table, path: Path, spent: Spent = NOTHING) -> None:
+    """Write a table so that a file of this name is always whole; its metadata says what it took."""
+    with _writer(path, table.schema, spent) as writer:
         writer.write_table(table)
 
 
 def write_by_condition(
-    tables: Iterable[tuple[str, pa.Table]], schema: pa.Schema, path: Path, seconds: float = 0.0
+    tables: Iterable[tuple[str, pa.Table]], schema: pa.Schema, path: Path, spent: Spent = NOTHING
 ) -> None:
     """Write a table as `write_parquet` does, with a row group for each condition, for `Samples` to find.
 
@@ -171,10 +187,10 @@ def write_by_condition(
         tables: Key and rows of each condition.
         schema: Of all of them.
         path: The file.
-        seconds: What time they took.
+        spent: What they took.
     """
     groups = []
-    with _writer(path, schema, seconds) as writer:
+    with _writer(path, schema, spent) as writer:
         for key, table in tables:
             writer.write_table(table, row_group_size=max(1, len(table)))
             groups.append((key, len(table)))
@@ -183,17 +199,20 @@ def write_by_condition(
 
 
 @contextmanager
-def _writer(path: Path, schema: pa.Schema, seconds: float) -> Iterator[pq.ParquetWriter]:
-    schema = schema.with_metadata({_SECONDS: repr(seconds), _NAMES: _digest(*schema.names)})
+def _writer(path: Path, schema: pa.Schema, spent: Spent) -> Iterator[pq.ParquetWriter]:
+    said = {name.encode(): repr(value).encode() for name, value in asdict(spent).items()}
+    schema = schema.with_metadata({_NAMES: _digest(*schema.names), **said})
     options = {"compression": "zstd", "write_page_checksum": True}
     with whole_file(path) as file, pq.ParquetWriter(file, schema, **options) as writer:
         yield writer
 
 
-def seconds_of(paths: Iterable[Path]) -> float:
-    """Return the time that whole files of `write_parquet` took together."""
-    metadata = [_whole(pq.read_schema, path) for path in paths]
-    return sum(float(found.metadata.get(_SECONDS, 0)) for found in metadata if found and found.metadata)
+def spent_on(paths: Iterable[Path]) -> Spent:
+    """Return what whole files of `write_parquet` took together."""
+    schemas = [_whole(pq.read_schema, path) for path in paths]
+    said = [schema.metadata for schema in schemas if schema and schema.metadata]
+    seconds = sum(float(one.get(b"seconds", 0)) for one in said)
+    return Spent(seconds, sum(int(one.get(b"from_store", 0)) for one in said))
 
 
 def read_rows(paths: Iterable[Path], columns: Sequence[str] | None = None) -> pa.Table:

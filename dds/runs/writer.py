@@ -14,9 +14,10 @@ from dds.runs.claims import Claims
 from dds.runs.examples import examples_of, write_examples
 from dds.runs.grid import Piece
 from dds.runs.run_folder import RunFolder
-from dds.runs.samples import records_to_table, write_parquet
+from dds.runs.samples import Spent, records_to_table, write_parquet
 from dds.runs.stopping import end_other_processes, listen
 from dds.runs.whole_file import PARTIAL
+from dds.store import KnownCrafts
 
 
 class ResultsWriter(Callback):
@@ -33,6 +34,7 @@ class ResultsWriter(Callback):
         piece: What is kept of what comes; None: all.
         plan: The content of `plan.json`; None: there is none.
         claims: What this job has taken of a run that others take from, too; None: it shares nothing.
+        known: Where attacked images come from that were made before; None: from nowhere.
     """
 
     def __init__(self, folder: RunFolder, config: str, go_on: bool = False) -> None:
@@ -40,6 +42,8 @@ class ResultsWriter(Callback):
         self.piece: Piece | None = None
         self.plan: dict[str, Any] | None = None
         self.claims: Claims | None = None
+        self.known: KnownCrafts | None = None
+        self._found = 0  # of these, so far
         self._since = time.monotonic()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -102,17 +106,22 @@ class ResultsWriter(Callback):
 
     def _write(self, rows: pa.Table, path: Path) -> None:
         """Write a part; give it its name only if the images are still this job's when all is on the disk."""
-        seconds = time.monotonic() - self._since
+        spent = self._spent()
         if self.claims is None:
-            write_parquet(rows, path, seconds)
+            write_parquet(rows, path, spent)
             return
         nameless = path.with_name(f"{path.name}.{uuid4().hex}{PARTIAL}")
-        write_parquet(rows, nameless, seconds)
+        write_parquet(rows, nameless, spent)
         if self._is_ours(rows):
             self.claims.done.update(rows["index"].unique().to_pylist())  # first: a signal may cut this
             nameless.replace(path)
         else:
             nameless.unlink()
+
+    def _spent(self) -> Spent:
+        """Return what this batch took."""
+        before, self._found = self._found, self.known.found if self.known else 0
+        return Spent(time.monotonic() - self._since, self._found - before)
 
     def _kept(self, rows: pa.Table) -> pa.Table:
         """Leave out what is computed by the way: clean images for comparison, images to occupy a process."""

@@ -93,6 +93,9 @@ class BaseTask(LightningModule, ABC):
     localised: ClassVar[bool] = False
     """Whether targets belong to places in the image, so that it must not be moved without them."""
 
+    run_state: ClassVar[frozenset[str]] = frozenset({"_running", "_validation", "goes_on", "doubts"})
+    """Attributes that a run leaves in the task, and that decide no answer and no loss."""
+
     def __init__(
         self,
         model: str | nn.Module,

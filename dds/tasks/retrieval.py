@@ -43,6 +43,7 @@ class ImageRetrieval(BaseTask):
     score = "ap_medium"
     zero_or_one = ("p@1_medium",)
     votes: Mapping[str, Way] = MappingProxyType({"p@1_medium": "yes or no", "ap_medium": "median"})
+    run_state = BaseTask.run_state | {"databases", "_defence"}
 
     def __init__(
         self,

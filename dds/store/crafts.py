@@ -1,0 +1,162 @@
+"""Which attacked images are known, by all that they depend on."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from dds.attacks import Attack
+from dds.batch import Batch
+from dds.store.code import code_of
+from dds.store.entries import DamagedError, pack, unpack
+from dds.store.fingerprint import Fingerprint, NoFingerprintError
+from dds.store.store import Store
+
+Crafted = tuple[Tensor, dict[str, Tensor]]
+"""Images, and what is to be marked of each."""
+
+_NOT_OF_DATA = {"features", "positive", "real", "views"}
+"""What a batch holds that follows from it and the network, or belongs to no image."""
+
+
+class _Looked(NamedTuple):
+    digest: str
+    modules: set[str]
+    thing: Any  # so that no other one gets its id
+
+
+class KnownCrafts:
+    """Attacked images that some run has made before, here or elsewhere, and that need not be made again.
+
+    An image is found only if all that it depends on is the same: its pixels, index and targets; the task's
+    and the purifiers' classes, settings and weights; the attack, what it looks through, the seed; and the
+    code of all that. Where something of it cannot be told from others, nothing is looked for.
+
+    Args:
+        store: Where they are kept.
+
+    Attributes:
+        found: How many images were there.
+        made: How many were not.
+        damaged: How many of these were there, but not as they had been written.
+        searched: What tells the images of the database from others, by their places.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.found = self.made = self.damaged = 0
+        self.searched: dict[int, str] = {}
+        self._looked: dict[int, _Looked] = {}
+        self._crafts: dict[tuple[Any, ...], str] = {}
+        self._batch: Any = None
+        self._images: list[str] = []
+        self._works = True
+
+    def meet_searched(self, image: Tensor, index: Tensor) -> None:
+        """Take notice of images of the database, `[B, 3, H, W]`, that queries are compared with."""
+        self.searched |= {place: _digest(row) for place, row in zip(index.tolist(), image, strict=True)}
+
+    def begin(self, things: Iterable[Any]) -> None:
+        """Look at networks and attacks before the work leaves something in them."""
+        try:
+            for thing in things:
+                self._look_at(thing)
+        except NoFingerprintError as error:
+            self._do_without(error)
+
+    def _do_without(self, error: NoFingerprintError) -> None:
+        if self._works:
+            print(f"Note: no attacked images are kept or looked for: {error}.", file=sys.stderr)
+        self._works = False
+
+    def names(self, attack: Attack, seen: Sequence[Any], settings: Sequence[Any], batch: Batch) -> list[str]:
+        """Return what the attacked images of a batch are called; nothing if they cannot be told from others.
+
+        Args:
+            attack: The attack.
+            seen: The task and purifiers that it looks through.
+            settings: What else it depends on, such as seed and levels.
+            batch: Images and targets.
+        """
+        if not self._works or (attack.task_calls is not None and not attack.task_calls.forward):
+            return []  # what calls no network is read from files
+        key = (*map(id, (attack, *seen)), repr(settings))
+        try:
+            if key not in self._crafts:
+                self._crafts[key] = self._digest_of(attack, seen, settings)
+            return [_digest((self._crafts[key], image)) for image in self._images_of(batch)]
+        except NoFingerprintError as error:
+            self._do_without(error)
+            return []
+
+    def _digest_of(self, attack: Attack, seen: Sequence[Any], settings: Sequence[Any]) -> str:
+        parts = [self._look_at(thing) for thing in (attack, *seen)]
+        code = code_of({module for part in parts for module in part.modules})
+        digests = [part.digest for part in parts]
+        return _digest(
+            (digests, settings, attack.identity(), sorted(self.searched.items()), code, _arithmetic())
+        )
+
+    def read(self, names: Sequence[str], image: Tensor) -> Crafted | None:
+        """Return images, `[B, 3, H, W]`, and their marks, if all of them are there and undamaged.
+
+        Args:
+            names: Of each of them.
+            image: What they were before, `[B, 3, H, W]`.
+        """
+        entries = self.store.read(set(names))
+        if len(entries) < len(set(names)):
+            return None
+        try:
+            read = [unpack(entries[name], row) for name, row in zip(names, image, strict=True)]
+        except DamagedError:
+            self.damaged += 1
+            return None
+        marks = {name: torch.tensor([marks[name] for _, marks in read]) for name in read[0][1]}
+        self.found += len(entries)
+        return torch.stack([attacked for attacked, _ in read]), marks
+
+    def write(self, names: Sequence[str], crafted: Crafted, image: Tensor) -> None:
+        """Keep images that were made; see `read`."""
+        attacked, marks = crafted
+        self.made += len(set(names))
+        self.store.write(
+            {
+                name: pack(
+                    attacked[place], image[place], {mark: row[place].item() for mark, row in marks.items()}
+                )
+                for place, name in enumerate(names)
+            }
+        )
+
+    def describe(self) -> str:
+        """Say what came of it."""
+        damaged = f", {self.damaged} of them because entries were damaged" if self.damaged else ""
+        return f"Attacked images found in {self.store.place}: {self.found}; made: {self.made}{damaged}."
+
+    def _look_at(self, thing: Any) -> "_Looked":
+        if id(thing) not in self._looked:
+            found = Fingerprint()
+            self._looked[id(thing)] = _Looked(found.of(thing), found.modules, thing)
+        return self._looked[id(thing)]
+
+    def _images_of(self, batch: Batch) -> list[str]:
+        """Return what tells each image with its targets from others; of a batch found once."""
+        if self._batch is not batch["image"]:
+            rows = {name: value for name, value in cast(Any, batch).items() if name not in _NOT_OF_DATA}
+            count = len(batch["image"])
+            each = [{name: value[place] for name, value in rows.items()} for place in range(count)]
+            self._images, self._batch = [_digest(one) for one in each], batch["image"]
+        return self._images
+
+
+def _digest(thing: Any) -> str:
+    return Fingerprint().of(thing)
+
+
+def _arithmetic() -> tuple[Any, ...]:
+    """Return by which settings torch rounds otherwise on a GPU."""
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    return torch.get_float32_matmul_precision(), cuda.allow_tf32, cudnn.allow_tf32

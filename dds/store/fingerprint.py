@@ -1,0 +1,182 @@
+"""What tells things apart that compute differently: their classes, settings and weights."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Set
+from functools import partial
+from pathlib import PurePath
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.fx import GraphModule
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, np.generic)
+_KEPT = {"training", "_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks"}
+_PASSING = (vars(nn.Module()).keys() | vars(LightningModule()).keys()) - _KEPT
+"""What torch and Lightning note in modules and that decides nothing, such as the trainer."""
+
+_HYPERPARAMETERS = "_hparams"  # which Lightning makes when it first looks for some
+
+_HEAP_TYPE = 1 << 9  # of `type.__flags__`: a class that is not part of an extension in C
+
+
+class NoFingerprintError(Exception):
+    """Something cannot be told from others by looking at it, e.g. a session of another library."""
+
+
+class Fingerprint:
+    """A hash of things, the same in every process and on every machine.
+
+    Weights and arrays count by their values, objects by their class and attributes, but those that a class
+    names in `run_state`, functions by their name and by what they have closed over. What code a name stands
+    for is left to `modules`.
+
+    Attributes:
+        modules: Names of the modules in which the classes and functions were defined.
+    """
+
+    def __init__(self) -> None:
+        self.modules: set[str] = set()
+        self._hash = hashlib.sha256()
+        self._seen: dict[int, tuple[int, Any]] = {}  # the things, too, so that no other gets their place
+        self._path: list[str] = []
+
+    def of(self, *things: Any) -> str:
+        """Return the hash of all that was looked at so far and, now, of things.
+
+        Raises:
+            NoFingerprintError: Naming what cannot be told from others, and where it is.
+        """
+        for thing in things:
+            self._add(thing)
+        return self._hash.hexdigest()
+
+    def _say(self, *words: object) -> None:
+        for word in words:
+            said = word if isinstance(word, bytes) else str(word).encode(errors="surrogatepass")
+            self._hash.update(len(said).to_bytes(8, "big") + said)
+
+    def _add(self, thing: Any, name: str = "") -> None:
+        if isinstance(thing, _PLAIN):
+            return self._say(type(thing).__name__, repr(thing))
+        if isinstance(thing, type):
+            return self._add_name(thing)
+        if id(thing) in self._seen:
+            return self._say("seen", self._seen[id(thing)][0])
+        self._seen[id(thing)] = (len(self._seen), thing)
+        self._path.append(name)
+        self._add_structure(thing)
+        self._path.pop()
+        return None
+
+    def _add_structure(self, thing: Any) -> None:
+        match thing:
+            case Tensor() | np.ndarray():
+                self._add_array(thing)
+            case PurePath() | ModuleType():
+                self._say(type(thing).__name__, getattr(thing, "__name__", thing))
+            case MethodType():
+                self._add_parts(function=thing.__func__, of=thing.__self__)
+            case FunctionType():
+                self._add_function(thing)
+            case BuiltinFunctionType():
+                self._say(thing.__module__, thing.__qualname__)
+                self._add(None if isinstance(thing.__self__, ModuleType) else thing.__self__)
+            case partial():
+                self._add_parts(function=thing.func, arguments=thing.args, named=thing.keywords)
+            case Mapping():
+                self._say(type(thing).__name__, len(thing))
+                for key, value in thing.items():
+                    self._add(key)
+                    self._add(value, str(key))
+            case Set():
+                self._say(type(thing).__name__, *sorted(self._alone(one) for one in thing))
+            case list() | tuple():
+                self._say(type(thing).__name__, len(thing))
+                for place, value in enumerate(thing):
+                    self._add(value, str(place))
+            case _:
+                return self._add_object(thing)
+        if own := getattr(thing, "__dict__", None):  # of a subclass
+            self._add_parts(**(own if isinstance(thing, Mapping | Set | list | tuple) else {}))
+        return None
+
+    def _add_name(self, thing: Any) -> None:
+        self.modules.add(thing.__module__)
+        self._say(thing.__module__, thing.__qualname__)
+
+    def _add_parts(self, **parts: Any) -> None:
+        for name, value in parts.items():
+            self._say(name)
+            self._add(value, name)
+
+    def _alone(self, thing: Any) -> str:
+        other = Fingerprint()
+        found = other.of(thing)
+        self.modules |= other.modules
+        return found
+
+    def _add_array(self, array: Any) -> None:
+        if isinstance(array, Tensor):
+            values = array.detach().cpu().contiguous()
+            self._say("array", values.dtype, tuple(values.shape))
+            array = values.reshape(-1).view(torch.uint8).numpy() if values.numel() else np.zeros(0)
+        elif array.dtype.hasobject:
+            return self._add(array.tolist())
+        else:
+            self._say("array", array.dtype, array.shape)
+        return self._say(np.ascontiguousarray(array).tobytes())
+
+    def _add_function(self, function: FunctionType) -> None:
+        original = getattr(function, "_torchdynamo_orig_callable", None)
+        if original is not None:
+            return self._add_parts(compiled=original)
+        self._add_name(function)
+        held = [cell.cell_contents for cell in function.__closure__ or ()]
+        if "<lambda>" in function.__qualname__:  # there may be several of that name
+            self._say(function.__code__.co_firstlineno)
+        return self._add_parts(defaults=function.__defaults__, named=function.__kwdefaults__, held=held)
+
+    def _add_object(self, thing: Any) -> None:
+        kind = type(thing)
+        self._add_name(kind)
+        if isinstance(thing, GraphModule):  # its nodes hang together in a chain too long to follow
+            self._say(thing.code)
+        if _is_of_python(kind):
+            self._add_parts(**dict(sorted(_attributes(thing))))
+            return
+        try:
+            reduced = thing.__reduce_ex__(4)
+        except Exception as error:  # of any class, for any reason
+            where = ".".join(filter(None, self._path))
+            raise NoFingerprintError(
+                f"{where}, a {kind.__module__}.{kind.__qualname__}, cannot be told from others of its kind"
+            ) from error
+        parts = [list(part) if isinstance(part, Iterator) else part for part in reduced]
+        self._add(reduced if isinstance(reduced, str) else parts, "state")
+
+
+def _is_of_python(kind: type) -> bool:
+    """Tell whether all of an object's state is in its attributes."""
+    written = all(base is object or base.__flags__ & _HEAP_TYPE for base in kind.__mro__)
+    return written and any("__dict__" in vars(base) or "__slots__" in vars(base) for base in kind.__mro__)
+
+
+def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
+    passing = {*getattr(type(thing), "run_state", ())}
+    if isinstance(thing, nn.Module):
+        passing |= _PASSING
+    if isinstance(thing, GraphModule):
+        passing |= {"_graph", "_code"}
+    for name, value in getattr(thing, "__dict__", {}).items():
+        if name not in passing and not (name == _HYPERPARAMETERS and not value):
+            is_counted = isinstance(thing, nn.Module) and name.endswith("_hooks")
+            yield name, list(value.values()) if is_counted else value
+    for base in type(thing).__mro__:
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(thing, name):
+                yield name, getattr(thing, name)

@@ -1,0 +1,154 @@
+"""A place where attacked images are kept, each under a name that says all it depends on."""
+
+import json
+import os
+import sys
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import fsspec
+import platformdirs
+from fsspec.implementations.local import LocalFileSystem
+
+from dds.errors import InputError
+
+SCHEMA = 1
+"""The layout of a store; its file `dds_store.json` names it."""
+
+GIB = 20.0
+"""How many GiB a folder may hold unless more are allowed."""
+
+_MARK = "dds_store.json"
+_SUFFIX = ".attacked"
+_LEFT = 0.9  # of what is allowed, once entries had to go
+_OFTEN = 1 / 16  # of it: after how much that was added the folder is looked through
+
+
+class Store:
+    """Entries by name, in a folder or on object storage; any number of jobs may use it at a time.
+
+    A job does not end over it: where an entry cannot be read it is as if it were not there, and where none
+    can be written, because the disk is full, none is from then on.
+
+    Args:
+        place: The folder, made if it is not there; or an URL that fsspec knows, such as `s3://bucket/store`.
+        gib: How many GiB a folder may hold; those entries go first that were not used for longest. Object
+            storage has rules of its own for that, and is not bounded.
+
+    Raises:
+        InputError: If there is something else at that place, or it cannot be written.
+    """
+
+    def __init__(self, place: str, gib: float = GIB) -> None:
+        if not gib > 0:
+            raise InputError(f"store_gib={gib}; expected more than 0. To keep nothing set store=false.")
+        self.place, self._allowed, self._added = place, gib * 2**30, 0
+        self._told: set[str] = set()
+        try:
+            where = place if "://" in place else str(Path(place).expanduser())
+            self._files, self._root = fsspec.url_to_fs(where)
+            self._open()
+        except (OSError, ValueError, ImportError) as error:
+            raise InputError(
+                f"the store of attacked images {place} cannot be used: {error}. Name another place by "
+                "--store (or DDS_STORE), or do without by --store=false."
+            ) from error
+        self._is_folder = isinstance(self._files, LocalFileSystem)
+        if self._is_folder:
+            self._sweep()
+
+    def _open(self) -> None:
+        mark = f"{self._root}/{_MARK}"
+        if self._files.exists(mark):
+            said = json.loads(self._files.cat_file(mark))
+            if said != {"schema": SCHEMA}:
+                raise InputError(
+                    f"the store {self.place} is of another version ({said}; expected schema {SCHEMA}). Name "
+                    "another place by --store, or remove it: what it holds is crafted again."
+                )
+        elif self._files.exists(self._root) and self._files.ls(self._root):
+            raise InputError(
+                f"{self.place} holds other things than attacked images. Name a new or empty place by --store."
+            )
+        self._files.makedirs(self._root, exist_ok=True)
+        self._files.pipe_file(mark, json.dumps({"schema": SCHEMA}).encode())  # or it cannot be written
+
+    def read(self, names: Collection[str]) -> dict[str, bytes]:
+        """Return those of some entries that are there."""
+        paths = {self._path(name): name for name in names}
+        try:
+            found = self._files.cat(list(paths), on_error="return")
+        except OSError as error:
+            self._tell("read", error)
+            return {}
+        entries = {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
+        for name in entries if self._is_folder else ():
+            with suppress(OSError):
+                os.utime(self._path(name))
+        return entries
+
+    def count(self, names: Collection[str]) -> int:
+        """Return how many of some entries there are."""
+        return sum(self._files.exists(self._path(name)) for name in names)
+
+    def write(self, entries: Mapping[str, bytes]) -> None:
+        """Add entries, or leave it if that failed before."""
+        if "written" in self._told:
+            return
+        paths = {self._path(name): content for name, content in entries.items()}
+        try:
+            for folder in {path.rpartition("/")[0] for path in paths} if self._is_folder else ():
+                self._files.makedirs(folder, exist_ok=True)
+            self._files.pipe(paths)
+        except OSError as error:
+            self._tell("written", error)
+        self._added += sum(map(len, entries.values()))
+        if self._is_folder and self._added > _OFTEN * self._allowed:
+            self._sweep()
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name[:2]}/{name}{_SUFFIX}"
+
+    def _tell(self, done: str, error: OSError) -> None:
+        if done not in self._told:
+            print(f"Warning: the store {self.place} cannot be {done}: {error}.", file=sys.stderr)
+        self._told.add(done)
+
+    def _sweep(self) -> None:
+        """Remove the entries that were not used for longest, if there are too many."""
+        self._added, entries = 0, []
+        for path in Path(self._root).glob(f"??/*{_SUFFIX}"):
+            with suppress(FileNotFoundError):  # of another job that does the same
+                entries.append((path.stat().st_mtime, path.stat().st_size, path))
+        total = sum(size for _, size, _ in entries)
+        if total <= self._allowed:
+            return
+        for _, size, path in sorted(entries):
+            if total <= _LEFT * self._allowed:
+                break
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+def open_store(given: str | bool | None, gib: float = GIB) -> Store | None:
+    """Return the store that a user asked for.
+
+    Args:
+        given: A place; false: none; true or None: what `DDS_STORE` says, which may be `false`, or else a
+            folder in the user's cache, and none, with a warning, where that cannot be written.
+        gib: See `Store`.
+
+    Raises:
+        InputError: If a place that was named cannot be used.
+    """
+    named = os.environ.get("DDS_STORE") if given in (None, True) else given
+    if named is False or str(named).lower() == "false":
+        return None
+    if named:
+        return Store(str(named), gib)
+    try:
+        return Store(str(platformdirs.user_cache_path("dds") / "attacked"), gib)
+    except InputError as error:
+        print(f"Warning: {error}", file=sys.stderr)
+        return None
