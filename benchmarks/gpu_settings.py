@@ -56,24 +56,12 @@ def tensor_cores(everywhere: bool) -> Iterator[None]:
 
 @contextmanager
 def in_half(task: BaseTask, protocol: AttackAndPurify) -> Iterator[None]:
-    """Have both networks compute in bf16 where autocast does, whoever calls them."""
-    networks = networks_of(task, protocol)
-    for network in networks:
-        network.forward = _half(network.forward)
+    """Have attacks look at the networks in bf16."""
+    protocol.attack_precision = "bf16-mixed"
     try:
         yield
     finally:
-        for network in networks:
-            del network.forward
-
-
-def _half(forward: Callable[..., Any]) -> Callable[..., Any]:
-    def run(image: Tensor, *given: Any) -> Any:
-        with torch.autocast(image.device.type, torch.bfloat16):
-            output = forward(image, *given)
-        return output.float() if isinstance(output, Tensor) else output
-
-    return run
+        protocol.attack_precision = "32-true"
 
 
 @contextmanager
@@ -139,7 +127,7 @@ def drawn_on_device(self: Streams, sample: Callable[..., Tensor], like: Tensor) 
 FLOAT32 = Setting("float32 throughout", lambda *given: tensor_cores(False))
 TF32 = Setting("TF32 throughout", lambda *given: tensor_cores(True))
 HALF = Setting("bf16-mixed", precision="bf16-mixed")
-ALL_HALF = Setting("bf16 in attacks too", in_half)
+ALL_HALF = Setting("bf16 in attacks too", in_half, "bf16-mixed")
 COMPILED = Setting("compiled purifier", compiled, of_purifier=True)
 
 SETTINGS = (
@@ -148,7 +136,7 @@ SETTINGS = (
     HALF,
     ALL_HALF,
     Setting("channels-last", channels_last, of_purifier=True),
-    Setting("bf16 in attacks too, channels-last", half_and_last, of_purifier=True),
+    Setting("bf16 in attacks too, channels-last", half_and_last, "bf16-mixed", of_purifier=True),
     Setting(
         "draws together",
         lambda *given: patch.object(AttackAndPurify, "_draws", draws_together),

@@ -270,7 +270,10 @@ def _config(
         "purifier": protocol.purifier,
         "noise_levels": [defence.level.t for defence in defences.all if defence.level],
         "defences": defences.named,
-        **{name: getattr(protocol, name) for name in ("attacks", "controls", "draws", "compile")},
+        **{
+            name: getattr(protocol, name)
+            for name in ("attacks", "controls", "draws", "compile", "attack_precision")
+        },
         "seed": protocol.seed,
         "conditions": [condition.key for condition in protocol.plan.conditions],
     }

@@ -1,7 +1,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from functools import partial
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -9,7 +10,7 @@ from rich.table import Table
 from torch import Tensor
 
 from dds.attacks import Attack
-from dds.attacks.base import TOLERANCE
+from dds.attacks.base import TOLERANCE, one_of
 from dds.attacks.broken_gradients import watch_gradients
 from dds.attacks.objectives.base import Purify
 from dds.batch import DOUBTFUL_GRADIENT, NOT_A_FUNCTION, Batch, View, check_batch
@@ -39,6 +40,8 @@ from dds.tasks import BaseTask
 from dds.tasks.base import PurifyDatabase
 from dds.tasks.distributed import gather
 
+Precision = Literal["32-true", "bf16-mixed"]
+
 _LONG = 4.0  # times eps; steps longer than twice eps lead from anywhere to the edge
 
 
@@ -61,6 +64,9 @@ class AttackAndPurify(Callback):
             the attack's name with `@8bit`; rounding may leave the budget by half a grey level.
         compile: Whether the purifiers' networks are compiled (`torch.compile`): faster after minutes of
             compilation, and rounded differently. The task's is not, as features are read inside it.
+        attack_precision: In which precision attacks look at the networks, whatever `trainer.precision` is
+            for the evaluation: `32-true`, or `bf16-mixed`, which is faster, rounds their gradients and may
+            weaken them; the report says so.
         seed: Seed of all random numbers of attacks and purifiers.
     """
 
@@ -78,11 +84,13 @@ class AttackAndPurify(Callback):
         draws: int = 3,
         eight_bit: bool = False,
         compile: bool = False,
+        attack_precision: Precision = "32-true",
         seed: int = 0,
     ) -> None:
         self.defences = Defences(purifier, noise_levels, defences or {})
         self.attacks, self.controls = attacks or {}, controls or {}
-        self.compile = compile
+        self.compile, self.attack_precision = compile, attack_precision
+        one_of("attack_precision", attack_precision, *get_args(Precision))
         self.seed, self.draws = whole("seed", seed, least=None), whole("draws", draws)
         names = [*self.attacks, *self.controls]
         for name in names:
@@ -267,13 +275,9 @@ class AttackAndPurify(Callback):
         if craft.attack in self.controls:
             return self.controls[craft.attack](image.clone(), streams.child("control", craft.attack)), {}
         attack = craft.at_work(self.attack_of(craft))
+        make = partial(self._attack, craft, attack, task, batch, streams, draw)
         names = self.names_of(craft, task, batch, draw)
-        crafted = self.known.read(names, image) if self.known is not None and names else None
-        if crafted is None:
-            crafted = self._attack(craft, attack, task, batch, streams, draw)
-            if self.known is not None and names:
-                self.known.write(names, crafted, image)
-        attacked, marks = crafted
+        attacked, marks = self.known.get(names, image, make) if self.known is not None else make()
         _check_budget(attacked, image, attack, craft.attack)
         seen_names = [str(defence) for defence in craft.through or ("t0",)]
         return attacked, marks | self._marks(len(image), DOUBTFUL_GRADIENT, *seen_names)
@@ -284,8 +288,9 @@ class AttackAndPurify(Callback):
         image = batch["image"]
         known = streams.child(self.purpose, draw) if craft.fixed_noise else None
         own = cast(Batch, {**batch, "image": image.clone()})  # an attack may work in place
-        float32 = torch.autocast(image.device.type, enabled=False)
-        with torch.enable_grad(), float32, watch_gradients() as faults:
+        in_bf16 = self.attack_precision == "bf16-mixed"
+        precision = torch.autocast(image.device.type, torch.bfloat16, enabled=in_bf16)
+        with torch.enable_grad(), precision, watch_gradients() as faults:
             seen = [self._seen_through(defence, known) for defence in craft.through or (None,)]
             attacked = attack.craft(task, own, seen, streams.child("attack", craft.attack)).detach()
         return attacked, faults.among(batch["index"])
@@ -306,7 +311,7 @@ class AttackAndPurify(Callback):
         levels = [defence.level for defence in craft.through]
         noise = (self.purpose, draw) if craft.fixed_noise else None
         is_whole = craft.at_work(attack) is attack  # else it takes but one noise draw
-        settings = (self.seed, craft.attack, levels, noise, is_whole, self.compile)
+        settings = (self.seed, craft.attack, levels, noise, is_whole, self.compile, self.attack_precision)
         return self.known.names(attack, seen, settings, batch)
 
     def attack_of(self, craft: Craft) -> Attack:

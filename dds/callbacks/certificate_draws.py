@@ -49,7 +49,12 @@ class CertificateDraws(AttackAndPurify):
     purpose = "certificate"
 
     def __init__(self, protocol: AttackAndPurify, certificate: Certificate, task: BaseTask) -> None:
-        super().__init__(draws=certificate.draws, compile=protocol.compile, seed=protocol.seed)
+        super().__init__(
+            draws=certificate.draws,
+            compile=protocol.compile,
+            attack_precision=protocol.attack_precision,
+            seed=protocol.seed,
+        )
         self.defences, self.certificate = protocol.defences, certificate
         self.sigmas: dict[Defence, float] = {}
         self.refused: dict[str, str] = {}

@@ -28,7 +28,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     Args:
         summary: The content of `summary.json`.
     """
-    return [*_untrained(summary), *_straight_through(summary), *_marked(summary)]
+    return [*_untrained(summary), *_precision(summary), *_straight_through(summary), *_marked(summary)]
 
 
 def _untrained(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -38,6 +38,11 @@ def _untrained(summary: Mapping[str, Any]) -> Iterator[str]:
             f"{' and '.join(names)}: all norm layers are as they begin, so the weights seem to be random; "
             "were they to be loaded?"
         )
+
+
+def _precision(summary: Mapping[str, Any]) -> Iterator[str]:
+    if (precision := summary.get("attack_precision", "32-true")) != "32-true":
+        yield f"attacks looked at the networks in {precision}, which rounds gradients; they may be too weak"
 
 
 def _straight_through(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -174,6 +174,7 @@ class Job:
             "lower_is_better": task.lower_is_better,
             **self.facts,
             "untrained": [name for name, network in self._networks.items() if is_untrained(network)],
+            "attack_precision": protocol.attack_precision,
             "calls": None if protocol.is_open else asdict(protocol.cost),
             **({"mask_names": list(self.data.mask_names)} if task.target == "mask" else {}),
             "purification_calls": {str(one): protocol.defences.calls(one) for one in protocol.defences.all},

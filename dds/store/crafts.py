@@ -1,7 +1,7 @@
 """Which attacked images are known, by all that they depend on."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -40,7 +40,7 @@ class KnownCrafts:
     Attributes:
         found: How many images were there.
         made: How many were not.
-        damaged: How many of these were there, but not as they had been written.
+        damaged: How many entries were not as they had been written.
         searched: What tells the images of the database from others, by their places.
     """
 
@@ -99,41 +99,43 @@ class KnownCrafts:
             (digests, settings, attack.identity(), sorted(self.searched.items()), code, _arithmetic())
         )
 
-    def read(self, names: Sequence[str], image: Tensor) -> Crafted | None:
-        """Return images, `[B, 3, H, W]`, and their marks, if all of them are there and undamaged.
+    def get(self, names: Sequence[str], image: Tensor, make: Callable[[], Crafted]) -> Crafted:
+        """Return attacked images and their marks as they are kept, or made and kept from now on.
+
+        Where one of them is missing or damaged all are made: in a batch of another size networks round
+        otherwise.
 
         Args:
-            names: Of each of them.
+            names: What each of them is called; none: nothing is looked for.
             image: What they were before, `[B, 3, H, W]`.
+            make: Makes them.
         """
-        entries = self.store.read(set(names))
-        if len(entries) < len(set(names)):
-            return None
-        try:
-            read = [unpack(entries[name], row) for name, row in zip(names, image, strict=True)]
-        except DamagedError:
-            self.damaged += 1
+        if not names:
+            return make()
+        if (found := self._read(names, image)) is not None:
+            self.found += len(set(names))
+            return found
+        self.made += len(set(names))
+        attacked, marks = make()
+        each = [{mark: row[place].item() for mark, row in marks.items()} for place in range(len(names))]
+        self.store.write({name: pack(*row) for name, *row in zip(names, attacked, image, each, strict=True)})
+        return attacked, marks
+
+    def _read(self, names: Sequence[str], image: Tensor) -> Crafted | None:
+        entries, read = self.store.read(set(names)), []
+        for name, row in zip(names, image, strict=True):
+            try:
+                read += [unpack(entries[name], row)] if name in entries else []
+            except DamagedError:
+                self.damaged += 1
+        if len(read) < len(names):
             return None
         marks = {name: torch.tensor([marks[name] for _, marks in read]) for name in read[0][1]}
-        self.found += len(entries)
         return torch.stack([attacked for attacked, _ in read]), marks
-
-    def write(self, names: Sequence[str], crafted: Crafted, image: Tensor) -> None:
-        """Keep images that were made; see `read`."""
-        attacked, marks = crafted
-        self.made += len(set(names))
-        self.store.write(
-            {
-                name: pack(
-                    attacked[place], image[place], {mark: row[place].item() for mark, row in marks.items()}
-                )
-                for place, name in enumerate(names)
-            }
-        )
 
     def describe(self) -> str:
         """Say what came of it."""
-        damaged = f", {self.damaged} of them because entries were damaged" if self.damaged else ""
+        damaged = f"; damaged entries: {self.damaged}" if self.damaged else ""
         return f"Attacked images found in {self.store.place}: {self.found}; made: {self.made}{damaged}."
 
     def _look_at(self, thing: Any) -> "_Looked":
