@@ -380,10 +380,10 @@ class Shown(Classification):
         return super()._measure(view, batch, pictured)
 
 
-def attacked_images(precision):
+def attacked_images(precision, **options):
     task = Shown(TinyClassifier())
     task.attacked = {}
-    trainer(protocol(), precision=precision).test(task, Images(), verbose=False)
+    trainer(protocol(**options), precision=precision).test(task, Images(), verbose=False)
     return task.attacked
 
 
@@ -392,6 +392,14 @@ def test_rule_4_attacks_run_in_float32_whatever_the_evaluation():
     assert not torch.equal(usual["pgd/same/t145"], usual["pgd/none/t145"])
     for key, image in usual.items():
         assert torch.equal(image, mixed[key]), key
+
+
+def test_attacks_compute_in_bf16_only_by_their_own_setting():
+    usual, half = attacked_images("32-true"), attacked_images("32-true", attack_precision="bf16-mixed")
+    moved = {key: (half[key] - image).abs() for key, image in usual.items()}
+    assert moved["clean/-/t0"].max() == 0
+    assert 0 < (moved["pgd/same/t145"] > 1e-3).float().mean() < 0.2  # steps go by signs, and few turn
+    assert half["pgd/same/t145"].dtype == torch.float32
 
 
 # Rule 5: budget and range, and the image that is stored in 8 bits

@@ -29,7 +29,8 @@ class Store:
     """Entries by name, in a folder or on object storage; any number of jobs may use it at a time.
 
     A job does not end over it: where an entry cannot be read it is as if it were not there, and where none
-    can be written, because the disk is full, none is from then on.
+    can be written, because the disk is full or what was used since the job began takes all that is allowed,
+    none is from then on.
 
     Args:
         place: The folder, made if it is not there; or an URL that fsspec knows, such as `s3://bucket/store`.
@@ -56,6 +57,7 @@ class Store:
             ) from error
         self._is_folder = isinstance(self._files, LocalFileSystem)
         if self._is_folder:
+            self._since = Path(self._root, _MARK).stat().st_mtime
             self._sweep()
 
     def _open(self) -> None:
@@ -110,13 +112,13 @@ class Store:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name[:2]}/{name}{_SUFFIX}"
 
-    def _tell(self, done: str, error: OSError) -> None:
+    def _tell(self, done: str, why: object) -> None:
         if done not in self._told:
-            print(f"Warning: the store {self.place} cannot be {done}: {error}.", file=sys.stderr)
+            print(f"Warning: the store {self.place} cannot be {done}: {why}.", file=sys.stderr)
         self._told.add(done)
 
     def _sweep(self) -> None:
-        """Remove the entries that were not used for longest, if there are too many."""
+        """Remove the entries that were not used for longest, if there are too many; none of this job's own."""
         self._added, entries = 0, []
         for path in Path(self._root).glob(f"??/*{_SUFFIX}"):
             with suppress(FileNotFoundError):  # of another job that does the same
@@ -124,11 +126,13 @@ class Store:
         total = sum(size for _, size, _ in entries)
         if total <= self._allowed:
             return
-        for _, size, path in sorted(entries):
-            if total <= _LEFT * self._allowed:
+        for used, size, path in sorted(entries):
+            if total <= _LEFT * self._allowed or used >= self._since:
                 break
             path.unlink(missing_ok=True)
             total -= size
+        if total > self._allowed:
+            self._tell("written", f"it holds the {total / 2**30:.3g} GiB that it may; see --store_gib")
 
 
 def open_store(given: str | bool | None, gib: float = GIB) -> Store | None:

@@ -11,6 +11,14 @@ def test_sound_attacks_need_no_note():
     assert notes({"images": 8, "conditions": [clean, entry("pgd/same/t10")]}) == []
 
 
+def test_says_in_which_precision_attacks_looked():
+    summary = {"images": 8, "conditions": [], "attack_precision": "bf16-mixed"}
+    assert notes(summary) == [
+        "attacks looked at the networks in bf16-mixed, which rounds gradients; they may be too weak"
+    ]
+    assert notes(summary | {"attack_precision": "32-true"}) == []
+
+
 def test_says_where_the_gradient_was_straight_through_and_how_many_images_had_a_broken_one():
     conditions = [entry("pgd/same/jpeg", straight_through=True), entry("pgd/same/t10", share=0.375)]
     straight, broken = notes({"images": 8, "conditions": conditions})
