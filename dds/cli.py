@@ -16,6 +16,7 @@ from lightning.pytorch import Trainer
 from rich.console import Console
 
 from dds.callbacks import AttackAndPurify, CertificateDraws, NetworkProgress
+from dds.callbacks.look_ahead import count_known
 from dds.certificates import Certificate
 from dds.command_line import Parser, make_parser, plainly, stem
 from dds.command_line.nearest import did_you_mean
@@ -39,7 +40,6 @@ from dds.runs.division import matching
 from dds.runs.job import Job
 from dds.runs.stopping import Stopped, stoppable
 from dds.store import GIB, KnownCrafts, open_store
-from dds.store.plan import count_known
 from dds.tasks import BaseTask
 from dds.trainer import warn_of_lone_processes
 

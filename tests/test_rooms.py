@@ -17,7 +17,7 @@ ROOMS = (
     ("results",),
     ("runs", "trainer"),
     ("callbacks", "command_line"),
-    ("protocol",),
+    ("protocol", "store"),
     ("tasks",),
     ("controls", "attacks"),
     ("purifiers", "metrics", "data", "certificates"),

@@ -118,7 +118,7 @@ class Store:
         self._told.add(done)
 
     def _sweep(self) -> None:
-        """Remove the entries that were not used for longest, if there are too many; none of this job's own."""
+        """Remove what was not used for longest, if there is too much; nothing that was since this began."""
         self._added, entries = 0, []
         for path in Path(self._root).glob(f"??/*{_SUFFIX}"):
             with suppress(FileNotFoundError):  # of another job that does the same

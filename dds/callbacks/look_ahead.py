@@ -1,15 +1,14 @@
 """What of the work to come is known already."""
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 import torch
 
 from dds.batch import check_batch, check_images
+from dds.callbacks.attack_and_purify import AttackAndPurify
 from dds.data import BaseDataModule
+from dds.store import KnownCrafts
 from dds.tasks import BaseTask
-
-if TYPE_CHECKING:
-    from dds.callbacks import AttackAndPurify
 
 LOOKED_AT = 64
 """How many images, at random, stand for all."""
@@ -17,7 +16,7 @@ LOOKED_AT = 64
 _SEARCHED = 10_000  # images of a database; reading more would take too long for a look ahead
 
 
-def count_known(protocol: "AttackAndPurify", task: BaseTask, data: BaseDataModule) -> list[str] | None:
+def count_known(protocol: AttackAndPurify, task: BaseTask, data: BaseDataModule) -> list[str] | None:
     """Count for each craft of the plan how many of its attacked images are known, e.g. `12 of 16`.
 
     Args:
@@ -48,10 +47,10 @@ def count_known(protocol: "AttackAndPurify", task: BaseTask, data: BaseDataModul
     return [f"{known.store.count(each)} of {len(each)}" if each else "" for each in names]
 
 
-def _meet_database(known: Any, data: BaseDataModule) -> bool:
+def _meet_database(known: KnownCrafts, data: BaseDataModule) -> bool:
     loader = data.database_dataloader()
     if len(loader) * data.batch_size > _SEARCHED:
         return False
     for batch in loader:
-        known.meet_searched(check_images(batch["image"]), cast(Any, batch)["index"])
+        known.meet_searched(check_images(batch["image"]), batch["index"])
     return True
