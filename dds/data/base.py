@@ -1,15 +1,13 @@
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from copy import copy
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Any, Literal, Self, TypeVar, cast, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 import torch
 from lightning.pytorch import LightningDataModule
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset, default_collate
 
@@ -20,11 +18,13 @@ from dds.data.sizes import Framed, Size, SizedBatches
 from dds.data.targets import documented
 from dds.errors import InputError
 from dds.numbers import whole
+from dds.telling import told
 
 Split = Literal["train", "val", "test"]
 Sizes = Literal["group", "pad"]
 Sample = dict[str, Any]
-T = TypeVar("T")
+
+_LOOKING = "Looking at the images' sizes"
 
 
 class Indexed(Dataset[Sample]):
@@ -221,8 +221,9 @@ class BaseDataModule(LightningDataModule, ABC):
             return [(0, 0)] * len(images)
         size_of = getattr(cast(Indexed, images.dataset).dataset, "size_of", None)
         if size_of is not None:
-            return [size_of(index) for index in _shown(images.indices)]
-        return [size for sizes in _shown(self._loader(images, collate_fn=_sizes_of)) for size in sizes]
+            return [size_of(index) for index in told(images.indices, _LOOKING, kind="images")]
+        batches = self._loader(images, collate_fn=_sizes_of)
+        return [size for sizes in told(batches, _LOOKING, kind="batches") for size in cast(Any, sizes)]
 
     def _shared(
         self,
@@ -280,13 +281,6 @@ def _collate(samples: list[Sample], filled: Mapping[Size, int] = MappingProxyTyp
     everything = [*samples, *samples[-1:] * missing]
     batch = {key: _collated(key, [sample.get(key) for sample in everything]) for key in everything[0]}
     return cast(Batch, {**batch, "real": len(samples)})
-
-
-def _shown(looked_at: Iterable[T]) -> Iterable[T]:
-    """Show people at a terminal how far it is."""
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    return track(looked_at, "Looking at the images' sizes", console=console, transient=True, disable=hidden)
 
 
 def _sizes_of(samples: list[Sample]) -> list[Size]:

@@ -20,8 +20,8 @@ from dds.reports.text import cost, number
 from dds.results.radius_curves import drawn_curves, radius_curves
 from dds.results.standing import RULE
 from dds.runs.run_folder import RunFolder
-from dds.runs.telling import told
 from dds.runs.whole_file import whole_file, writing
+from dds.telling import told
 
 _SETTINGS = 12  # lines; more of them say nothing at a glance
 
@@ -48,7 +48,9 @@ def write_comparison(folders: Sequence[RunFolder], path: Path) -> Path:
 
 def write_compared(runs: Sequence[ComparedRun], path: Path, console: Console | None = None) -> None:
     """Write the page of runs that are read already, see `write_comparison`; say how far it is."""
-    for run, key in told(shared_conditions(runs), "Resampled data sets", console or Console(quiet=True)):
+    for run, key in told(
+        shared_conditions(runs), "Resampled data sets", console or Console(quiet=True), "conditions"
+    ):
         run.utility(key)
     drawn = _draw(runs, path.with_suffix(""))
     with whole_file(path) as file:

@@ -18,9 +18,9 @@ from dds.runs.provenance import provenance
 from dds.runs.pulling import Pulling
 from dds.runs.run_folder import SCHEMA, RunFolder
 from dds.runs.samples import to_draws
-from dds.runs.telling import told
 from dds.runs.writer import ResultsWriter
 from dds.tasks import BaseTask
+from dds.telling import told
 
 
 class Job:
@@ -158,7 +158,7 @@ class Job:
 
     def each_condition(self, work: str) -> Iterator[Condition]:
         """Yield all conditions and show how many are done."""
-        return told(self.grid.conditions, work, self._console)
+        return told(self.grid.conditions, work, self._console, "conditions")
 
     def head(self) -> dict[str, Any]:
         """Return what a summary says of a run before anything is measured."""

@@ -173,7 +173,7 @@ def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
         passing |= {"_graph", "_code"}
     for name, value in getattr(thing, "__dict__", {}).items():
         if name not in passing and not (name == _HYPERPARAMETERS and not value):
-            is_counted = isinstance(thing, nn.Module) and name.endswith("_hooks")
+            is_counted = isinstance(value, Mapping) and name.endswith("_hooks")
             yield name, list(value.values()) if is_counted else value
     for base in type(thing).__mro__:
         slots = vars(base).get("__slots__", ())

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from rich.progress import track
+from rich.console import Console
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
@@ -17,6 +17,7 @@ from dds.metrics.resampling import Resampling
 from dds.metrics.revisited import SETUPS, evaluate_ranking
 from dds.tasks.base import BaseTask, PurifyDatabase, Statistics
 from dds.tasks.distributed import gather_rows
+from dds.telling import told
 
 
 class ImageRetrieval(BaseTask):
@@ -81,8 +82,8 @@ class ImageRetrieval(BaseTask):
             if self.goes_on and defence in self.databases:
                 continue
             indices, descriptors = [], []
-            batches = track(loader, f"Describing the database, {defence}", disable=self.global_rank > 0)
-            for batch in batches:
+            quiet = Console(quiet=True) if self.global_rank > 0 else None
+            for batch in told(loader, f"Describing the database, {defence}", quiet, "batches"):
                 image, index = check_images(batch["image"]).to(self.device), batch["index"]
                 descriptor = self(purify[defence](image, index)).cpu()
                 indices.append(index[: batch["real"]])

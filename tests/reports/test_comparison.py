@@ -247,7 +247,7 @@ def test_differences_are_resampled_on_the_same_images(cls, cls_again):
 
 def test_a_long_comparison_says_how_far_it_is(cls, cls_again, tmp_path, monkeypatch):
     clock, written = itertools.count(0, 40), io.StringIO()
-    monkeypatch.setattr("dds.runs.telling.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("dds.telling.time.monotonic", lambda: next(clock))
     runs = read_runs([cls, cls_again])
     write_compared(runs, tmp_path / "page.html", Console(file=written, width=100))
     count = 2 * len(runs[0].summary["conditions"])

@@ -8,7 +8,7 @@ from test_division import make_job
 def said(monkeypatch, seconds):
     """Go through all conditions, each of which takes a while, and return what is said in a file."""
     clock, written = itertools.count(0, seconds), io.StringIO()
-    monkeypatch.setattr("dds.runs.telling.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("dds.telling.time.monotonic", lambda: next(clock))
     job = make_job()
     job._console = Console(file=written, width=200)
     assert list(job.each_condition("Metrics")) == job.grid.conditions

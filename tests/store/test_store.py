@@ -322,11 +322,12 @@ def test_where_it_is(tmp_path, monkeypatch, capsys):
 
 
 def test_the_plan_shows_what_is_known(tmp_path, capsys):
-    small = ["--config=cls_scenes.yaml", "--data.limit=3", "--data.batch_size=2", f"--runs={tmp_path}"]
+    small = ["--config=ret_scenes.yaml", "--data.limit=3", "--data.batch_size=2", f"--runs={tmp_path}"]
+    small += ["--data.test_images=20"]
     small += ["--protocol.attacks.pgd.init_args.steps=1", "--protocol.draws=1", "--logger=false"]
     small += [f"--store={tmp_path / 'store'}", "--trainer.accelerator=cpu"]
     evaluate([*small, "--protocol.noise_levels=[10]", "--name=first", "--show=path"])
-    capsys.readouterr()
+    assert capsys.readouterr().out.strip() == str(tmp_path / "ret_scenes" / "first")  # no bar that it drew
     evaluate([*small, "--protocol.noise_levels=[10,50]", "--plan", "--show=json"])
     crafts = json.loads(capsys.readouterr().out)["crafts"]
     assert [craft["in_store"] for craft in crafts] == ["", "3 of 3", "3 of 3", "0 of 3"]

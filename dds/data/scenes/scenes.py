@@ -3,7 +3,6 @@ from mmap import mmap
 from typing import Any
 
 import torch
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -11,6 +10,7 @@ from dds.data.base import BaseDataModule, Sample, Split
 from dds.data.identity import digest_of
 from dds.data.scenes.renderer import SEMANTIC, render
 from dds.errors import InputError
+from dds.telling import told
 
 _FIRST = {"train": 0, "val": 1_000_000_000, "test": 2_000_000_000}  # arrangements of the splits never meet
 _CHUNK = 256
@@ -66,7 +66,7 @@ class Scenes(BaseDataModule):
         """Render every image of a split; see `scene_renderer.Rendering` for the keys."""
         self._check(split)
         arrangements, views = (torch.split(numbers, _CHUNK) for numbers in self._numbers(split))
-        chunks = track(list(zip(arrangements, views, strict=True)), f"Rendering {split} images")
+        chunks = told(list(zip(arrangements, views, strict=True)), f"Rendering {split} images")
         rendered = [_render(*chunk, self.size) for chunk in chunks]
         return {key: torch.cat([part[key] for part in rendered]) for key in rendered[0]}
 

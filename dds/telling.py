@@ -1,0 +1,45 @@
+"""Telling people who wait how far it is."""
+
+import time
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+Item = TypeVar("Item")
+Covariant = TypeVar("Covariant", covariant=True)
+
+_PAUSE = 60.0  # seconds between two lines
+
+
+class Counted(Protocol[Covariant]):
+    """What can be gone through and says how long it is, such as a list or a loader."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Covariant]: ...
+
+
+def told(
+    items: Counted[Item], work: str, console: Console | None = None, kind: str = "parts"
+) -> Iterator[Item]:
+    """Yield items of work, and show how many are done: by a bar or a line a minute.
+
+    Args:
+        items: The items.
+        work: What is done with them.
+        console: Where it is shown; lines where no bar can move, in a file or a pipe. Default: where errors
+            go, as what scripts read must not hold it.
+        kind: What the items are, in the plural.
+    """
+    console = console or Console(stderr=True)
+    if console.is_terminal:
+        yield from track(items, work, len(items), console=console, transient=True)
+        return
+    said = time.monotonic()
+    for done, item in enumerate(items):
+        if time.monotonic() - said > _PAUSE:
+            said = time.monotonic()
+            console.print(f"{work}: {done} of {len(items)} {kind}")
+        yield item
