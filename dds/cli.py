@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from shlex import quote
@@ -41,7 +42,7 @@ from dds.runs.job import Job
 from dds.runs.stopping import Stopped, stoppable
 from dds.store import GIB, KnownCrafts, open_store
 from dds.tasks import BaseTask
-from dds.trainer import warn_of_lone_processes
+from dds.trainer import share_cores, warn_of_lone_processes
 
 EVALUATION_OPTIONS = {
     "accelerator",
@@ -212,6 +213,7 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     saving = [AttackedFiles(built.protocol, writer)] if config.save_attacked else []
     callbacks = [built.protocol, *saving, live, writer, progress]
     trainer = make_trainer(writer.folder, *callbacks, **built.trainer.as_dict())
+    share_cores(trainer, partial(console.print, highlight=False))
     if not (config.share or config.conditions):
         warn_of_lone_processes(trainer)
     try:

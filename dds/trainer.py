@@ -2,12 +2,15 @@
 
 import os
 import sys
+from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 
 from dds.errors import InputError
+from dds.threads import choose_threads
 
 _LAUNCHED = ("SLURM_NTASKS", "SLURM_STEP_NUM_TASKS", "WORLD_SIZE", "OMPI_COMM_WORLD_SIZE")
 """Variables by which launchers say how many processes they have started."""
@@ -48,6 +51,13 @@ def check_precision(precision: Any) -> None:
             f"trainer.precision={precision} keeps images in half precision, in which attacks are lost; "
             "expected 32-true (the default), 64-true, bf16-mixed or 16-mixed."
         )
+
+
+def share_cores(trainer: Trainer, tell: Callable[[str], object]) -> None:
+    """Where one process works on the CPU alone, leave it the cores that are free, and say so in a line."""
+    alone = trainer.world_size == 1 and isinstance(trainer.accelerator, CPUAccelerator)
+    if alone and (said := choose_threads()):
+        tell(said)
 
 
 def warn_of_lone_processes(trainer: Trainer) -> None:

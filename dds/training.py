@@ -19,7 +19,7 @@ from dds.runs.checkpoints import Checkpoints
 from dds.runs.stopping import Stopped, stoppable
 from dds.runs.whole_file import writing
 from dds.tasks import BaseTask
-from dds.trainer import build_trainer
+from dds.trainer import build_trainer, share_cores
 
 warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # it holds the log
 
@@ -39,6 +39,7 @@ def train(arguments: list[str]) -> None:
             folder.mkdir(parents=True, exist_ok=True)
         checkpoints = Checkpoints(checkpoint, config.checkpoint_every)
         trainer = _trainer(built.trainer.as_dict(), folder, checkpoints)
+        share_cores(trainer, print)
         _fit(trainer, built, checkpoints, config)
         if trainer.global_step < trainer.estimated_stepping_batches:
             print(f"Stopped at step {trainer.global_step}; go on with --resume.")

@@ -1,6 +1,7 @@
 """The command line behind `evaluate.py purify`."""
 
 from argparse import SUPPRESS
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from dds.command_line import make_parser
 from dds.evaluation import make_console
 from dds.folders.purified import PurifiedFolder
 from dds.runs.stopping import Stopped, stoppable
-from dds.trainer import build_trainer
+from dds.trainer import build_trainer, share_cores
 
 _PURPOSE = (
     "Write the images of a folder as the defences of any evaluation's YAML show them: its purifier at each "
@@ -26,7 +27,7 @@ _PURPOSE = (
 
 _IGNORED = (
     "task", "data", "certificate", "runs", "experiment", "name", "resume", "share", "conditions",
-    "save_attacked", "logger", "project", "show",
+    "save_attacked", "logger", "store", "store_gib", "project", "show",
 )  # fmt: skip
 """What else than the protocol an evaluation's YAML may hold."""
 
@@ -43,7 +44,7 @@ def purify(arguments: list[str]) -> None:
         console = make_console()
         console.print(folder.plan(), highlight=False, soft_wrap=True)
         if not config.plan:
-            _write(folder, _device(config), console)
+            _write(folder, _device(config, console), console)
 
 
 def _write(folder: PurifiedFolder, device: torch.device, console: Console) -> None:
@@ -84,9 +85,10 @@ def _settings(parser: ArgumentParser, config: Namespace) -> dict[str, Any]:
     return {name: protocol[name] for name in ("purifier", "defences", "seed")}
 
 
-def _device(config: Namespace) -> torch.device:
+def _device(config: Namespace, console: Console) -> torch.device:
     """Return what Lightning's trainer would choose."""
     silent = ("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing")
     accelerator = (config.trainer or {}).get("accelerator", "auto")
     trainer = build_trainer(accelerator=accelerator, devices=1, **dict.fromkeys(silent, False))
+    share_cores(trainer, partial(console.print, highlight=False))
     return trainer.strategy.root_device
