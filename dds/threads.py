@@ -23,7 +23,7 @@ def choose_threads() -> str:
         return ""
     import torch  # after the environment is set
 
-    cores, busy = usable_cores(), os.getloadavg()[0]
+    cores, busy = usable_cores(), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     free = (os.cpu_count() or 1) - int(busy + 1 - _OWN)
     chosen = max(1, min(cores, free))
     torch.set_num_threads(chosen)

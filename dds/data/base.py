@@ -264,6 +264,7 @@ class BaseDataModule(LightningDataModule, ABC):
             **({"batch_size": self.batch_size} if batches is None else {"batch_sampler": batches}),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),  # so that a GPU takes them while it works
             **{"collate_fn": _collate, **options},
         )
 
