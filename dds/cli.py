@@ -16,7 +16,7 @@ from rich.console import Console
 
 from dds.callbacks import AttackAndPurify, CertificateDraws, NetworkProgress
 from dds.certificates import Certificate
-from dds.cluster import check_command, claim_logs, read_request, submit
+from dds.cluster import check_command, read_request, submit
 from dds.command_line import Parser, make_parser, plainly, stem
 from dds.command_line.nearest import did_you_mean
 from dds.data import BaseDataModule
@@ -175,26 +175,27 @@ def _submit(arguments: list[str]) -> None:
     """Start jobs that share a run, once all is found to be in order."""
     request, command = read_request(arguments)
     with stoppable():
-        folder, logs, show = _place_for_jobs(command, request.jobs)
-    submit(request, carry_out, command, folder, logs, make_console(quiet=show != "table"))
+        folder, show = _run_for_jobs(command, request.jobs)
+    folder = submit(request, carry_out, command, folder, make_console(quiet=show != "table"))
     if show == "path":
         print(folder.path)
 
 
-def _place_for_jobs(command: list[str], jobs: int) -> tuple[RunFolder, Path, str]:
-    """Read and build what each of some jobs will; return the folders of run and logs, and what is printed."""
-    if _leads(command) and command[0] != "certify":
+def _run_for_jobs(command: list[str], jobs: int) -> tuple[RunFolder, str]:
+    """Read and build what each of some jobs will; return the run's folder, and what is to be printed."""
+    certifies = command[:1] == ["certify"]
+    if _leads(command) and not certifies:
         raise InputError(f"submit {command[0]}: only evaluations and certify have jobs that share a run.")
-    parser, config, built = (
-        _prepare_certificate(command[1:]) if command[:1] == ["certify"] else _prepare(command)
-    )
+    parser, config, built = _prepare_certificate(command[1:]) if certifies else _prepare(command)
     check_command(config)
     folder = _run_folder(config)
+    if folder.summary.is_file():
+        raise InputError(f"{folder.path} is finished. Give another --name.")
     job = Job(built.task, built.data, built.protocol, AUTO, config.conditions)
     if jobs > len(job.grid.images):
         raise InputError(f"--jobs={jobs} for {len(job.grid.images)} images; expected one for each at most.")
     folder.check_same_work(_text(job, parser, config))
-    return *claim_logs(folder, numbered=not (config.name or config.resume)), config.show
+    return folder, config.show
 
 
 def _report(arguments: list[str]) -> None:

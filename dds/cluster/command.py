@@ -1,7 +1,7 @@
 """The command behind `evaluate.py submit`, once it is known what to submit."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from shlex import join, quote
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from dds.errors import InputError
 from dds.runs import RunFolder
 from dds.runs.division import AUTO
 from dds.runs.stopping import Stopped, stoppable
+from dds.runs.whole_file import writing
 
 if TYPE_CHECKING:
     from submitit import Job
@@ -31,11 +32,11 @@ def check_command(config: Namespace) -> None:
     Raises:
         InputError: Naming the option.
     """
-    given = {"share": config.share, "plan": config.plan, "show": config.show == "json"}
+    given = {"share": config.share, "plan": config.plan, "show=json": config.show == "json"}
     why = {
         "share": "Leave it out: each job takes images as it goes",
         "plan": "Leave submit out, and see the plan",
-        "show": "Expected table or path: the summary is there when the jobs are done",
+        "show=json": "Expected table or path: the summary is there when the jobs are done",
     }
     for name in (name for name, value in given.items() if value):
         raise InputError(f"--{name} with submit. {why[name]}.")
@@ -44,60 +45,55 @@ def check_command(config: Namespace) -> None:
             raise InputError(f"trainer.{name}={value} with submit; expected 1: each job has one device.")
 
 
-def claim_logs(folder: RunFolder, numbered: bool) -> tuple[RunFolder, Path]:
-    """Make the folder of the jobs' logs.
-
-    Args:
-        folder: Of the run.
-        numbered: Whether another run may have the name already, so that this one takes the next.
-
-    Returns:
-        The folder of the run, of which the name is sure now, and that of the logs.
-
-    Raises:
-        InputError: If the run is finished, or the disk cannot be written.
-    """
-    if folder.summary.is_file():
-        raise InputError(f"{folder.path} is finished. Give another --name.")
-    logs = RunFolder(folder.path.parent / _LOGS / folder.path.name, numbered).claimed().path
-    return RunFolder(folder.path.with_name(logs.name)), logs
-
-
 def submit(
     request: Request,
     work: Callable[[list[str]], None],
     command: list[str],
     folder: RunFolder,
-    logs: Path,
     console: Console,
-) -> None:
+) -> RunFolder:
     """Start jobs that share a run, and say where they are; wait for those of this machine.
 
     Args:
         request: How many, and where.
         work: What carries a command line out, in a job; a function of a module.
         command: The command line of an evaluation.
-        folder: Of the run.
-        logs: Folder of the jobs' logs.
+        folder: Of the run; of a numbered one, the first name is taken that is nobody's.
         console: Where it is said.
 
+    Returns:
+        The run's folder.
+
     Raises:
-        InputError: If SLURM refuses the jobs.
+        InputError: If SLURM refuses the jobs, or the disk cannot be written.
     """
     from dds.cluster.engine import start  # only now: submitit may not be installed
 
-    name = folder.path.name
-    command = [*command, f"--share={AUTO}", f"--name={name}", "--trainer.devices=1"]
+    logs = _claim_logs(folder)
+    folder = RunFolder(folder.path.with_name(logs.name))
+    command = [*command, f"--share={AUTO}", f"--name={logs.name}", "--trainer.devices=1"]
+
+    def say(lines: Iterable[str]) -> None:
+        for line in lines:
+            console.print(line, highlight=False, soft_wrap=True)
+
     jobs = start(request, work, command, logs)
-    for line in _told(request, command, folder, logs, [job.job_id for job in jobs]):
-        console.print(line, highlight=False, soft_wrap=True)
-    if request.cluster == "slurm":
-        return
+    say(_told(request, command, folder, logs, [job.job_id for job in jobs]))
     if request.cluster == "local":
-        _wait(jobs, console, name)
-    _check(jobs, folder)
-    for line in _results(folder):
-        console.print(line, highlight=False, soft_wrap=True)
+        _wait(jobs, console, logs.name)
+    if request.cluster != "slurm":
+        _check(jobs, folder)
+        say(_results(folder))
+    return folder
+
+
+def _claim_logs(folder: RunFolder) -> Path:
+    """Make the folder of the jobs' logs, which is named as the run is."""
+    place = folder.path.parent / _LOGS / folder.path.name
+    logs = RunFolder(place, folder.numbered).claimed().path
+    with writing(logs):
+        logs.mkdir(parents=True, exist_ok=True)
+    return logs
 
 
 def _told(

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,11 @@ def start(
     devices = _devices(request)
     shares = [Share(work, command, devices[number % len(devices)]) for number in range(request.jobs)]
     try:
-        with environment_variables(**_surroundings(request)):
+        with environment_variables(**_surroundings(request)), _errors_go_to(logs / "submitit.err"):
             return executor.submit_array(shares)
     except FailedJobError as error:
-        raise InputError(f"sbatch refuses the jobs: {' '.join(str(error).split())}") from error
+        *_, said = str(error).strip().splitlines() or [""]
+        raise InputError(f"sbatch refuses the jobs: {said.removeprefix('sbatch: error: ')}") from error
 
 
 def last_line_of(error: Exception) -> str:
@@ -76,3 +78,16 @@ def _surroundings(request: Request) -> dict[str, str]:
     if request.cluster == "local" and "OMP_NUM_THREADS" not in os.environ:
         variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // request.jobs))
     return variables
+
+
+@contextmanager
+def _errors_go_to(path: Path) -> Iterator[None]:
+    """Have what is started meanwhile write its errors to a file: submitit's own processes, at Ctrl-C."""
+    kept = os.dup(2)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
