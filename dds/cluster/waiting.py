@@ -1,6 +1,6 @@
 """Jobs of this machine, which are waited for."""
 
-import os
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,17 +49,20 @@ def end(jobs: Sequence[Job[None]]) -> None:
 
 
 def last_line(path: Path) -> str:
-    """Return the last line of a log, empty where there is none yet."""
+    """Return the last line of a log, without what submitit puts before its own; empty where there is none."""
     if not path.is_file():
         return ""
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _LENGTH), os.SEEK_SET)
+        file.seek(max(0, path.stat().st_size - _LENGTH))
         lines = file.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return re.sub(r"^submitit \w+ \(.*?\) - ", "", last)
 
 
 def _table(jobs: Sequence[Job[None]], working: Sequence[Job[None]]) -> Table:
-    table = Table("job", "", "its last line")
+    table = Table("job", "")
+    table.add_column("its last line", no_wrap=True)
     for job in jobs:
-        table.add_row(str(job.job_id), "at work" if job in working else "ended", last_line(job.paths.stdout))
+        state = "at work" if job in working else "ended"
+        table.add_row(str(job.job_id), state, last_line(job.paths.stdout))
     return table

@@ -19,7 +19,7 @@ from submitit.core.utils import DelayedSubmission
 from submitit.local.local import Controller
 from test_division import assert_same, run_job, whole  # noqa: F401
 
-from dds.cluster import Request, submit
+from dds.cluster import Request, engine, submit, waiting
 from dds.cluster.command import _wait
 from dds.errors import InputError
 from dds.runs import RunFolder, pulling
@@ -36,10 +36,10 @@ def work(command):
     written = ResultsWriter.on_test_batch_end
 
     def interrupted(self, *arguments):
+        written(self, *arguments)
         if "--interrupted" in command and is_first(folder.path.with_name("interrupted")):
             os.kill(os.getpid(), signal.SIGTERM)  # which submitit has jobs pass over
             os.kill(os.getpid(), signal.SIGUSR2)
-        written(self, *arguments)
 
     if "--failing" in command and is_first(folder.path.with_name("failed")):
         raise KeyError("no memory")
@@ -119,6 +119,7 @@ def test_slurms_jobs_are_requeued_and_go_on_to_the_same_results(slurm, whole, tm
     assert run_slurm(logs, 1) == [255]
     assert (slurm / "scontrol.log").read_text() == "requeue 4242_1\n"
     assert "Bypassing signal SIGTERM" in (logs / "1.out").read_text()
+    assert len(folder.part_files()) == 1
     assert not list(folder.parts.glob("*.alive.partial"))  # others take at once what it had claimed
     assert run_slurm(logs, 0, 1) == [0, 0]
     assert_same(folder.path, whole)
@@ -147,27 +148,53 @@ def test_local_jobs_are_waited_for(whole, tmp_path, monkeypatch, capsys):  # noq
     assert_same(tmp_path / "run", whole)
 
 
-class Endless:
-    """A job that ends when it is told to."""
+def test_local_jobs_take_the_machines_gpus_in_turn(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-1")
+    monkeypatch.setattr(engine.AutoExecutor, "submit_array", lambda executor, shares: shares)
+
+    def look(command):
+        print(*command, os.environ["CUDA_VISIBLE_DEVICES"])
+
+    for share in engine.start(Request(3, "local", {}, 5), look, ["device"], tmp_path):
+        share()
+    assert capsys.readouterr().out.splitlines() == ["device 3", "device GPU-1", "device 3"]
+
+
+class Waiting:
+    """A job that ends when it is told to, or after so many looks at it."""
 
     job_id = "1"
     ended = False
 
-    def __init__(self, log):
-        self.paths = SimpleNamespace(stdout=log)
+    def __init__(self, log, looks=0):
+        self.paths, self.looks = SimpleNamespace(stdout=log), looks
 
     def done(self):
-        if not self.ended:
+        self.looks -= 1
+        if self.looks == -1:
             os.kill(os.getpid(), signal.SIGINT)
-        return self.ended
+        return self.ended or self.looks == 1
 
     def cancel(self, check):
         self.ended = True
 
 
 def test_jobs_of_this_machine_end_with_their_command(tmp_path, capsys):
-    job = Endless(tmp_path / "log")
+    job = Waiting(tmp_path / "log")
     with pytest.raises(SystemExit) as end:
         _wait([job], Console(), "study")
     assert (end.value.code, job.ended) == (130, True)
     assert "go on by the same command and --name=study." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_it_is_shown_how_far_they_are(is_terminal, tmp_path, monkeypatch):
+    monkeypatch.setattr(waiting, "_PAUSE", 0)
+    monkeypatch.setattr(waiting, "_SPEAK", -1)
+    (tmp_path / "log").write_text("Now measuring\nsubmitit INFO (2026-01-01) - Requeued job 1\n")
+    said = io.StringIO()
+    waiting.wait_for(
+        [Waiting(tmp_path / "log", looks=3)], Console(file=said, width=80, force_terminal=is_terminal)
+    )
+    assert ("at work" if is_terminal else "Job 1: Requeued job 1\n") in said.getvalue()
+    assert "submitit" not in said.getvalue()
