@@ -19,6 +19,7 @@ from rich.console import Console
 from dds.callbacks import AttackAndPurify, CertificateDraws, NetworkProgress
 from dds.callbacks.look_ahead import count_known
 from dds.certificates import Certificate
+from dds.cluster import check_command, read_request, submit
 from dds.command_line import Parser, make_parser, plainly, stem
 from dds.command_line.nearest import did_you_mean
 from dds.data import BaseDataModule
@@ -37,7 +38,7 @@ from dds.results.bracket import check_bracket
 from dds.results.summary import write_summary
 from dds.runs import ResultsWriter, RunFolder
 from dds.runs.attacked import AttackedFiles, write_manifest
-from dds.runs.division import matching
+from dds.runs.division import AUTO, matching
 from dds.runs.job import Job
 from dds.runs.stopping import Stopped, stoppable
 from dds.store import GIB, KnownCrafts, open_store
@@ -59,22 +60,35 @@ EVALUATION_OPTIONS = {
 }
 """What of Lightning's trainer matters to an evaluation."""
 
+Prepared = tuple[ArgumentParser, Namespace, Namespace]
+"""Parser, settings, and what was built of them."""
+
 
 @plainly
 def evaluate(arguments: list[str]) -> None:
     """Evaluate a task under attacks and purification, and leave `runs/<experiment>/<name>/`.
 
-    `certify` as the first argument certifies the purifier instead of attacking it, `purify` writes the images
-    of a folder purified, `report` draws the figures and pages of runs anew, `compare` lays runs over each
-    other.
+    `certify` as the first argument certifies the purifier instead of attacking it, `submit` starts jobs that
+    share the work, `purify` writes the images of a folder purified, `report` draws the figures and pages of
+    runs anew, `compare` lays runs over each other.
     """
+    carry_out(arguments)
+
+
+def carry_out(arguments: list[str]) -> None:
+    """Do what a command line says; errors arrive as they are."""
     if _leads(arguments):
         return _command(arguments[0])(arguments[1:])
     with stoppable():
-        parser = _evaluation_parser()
-        config = parser.parse_args(arguments)
-        config.experiment = config.experiment or stem(config)
-        _plan_or_run(parser, config, _build(parser, config))
+        _plan_or_run(*_prepare(arguments))
+
+
+def _prepare(arguments: list[str]) -> Prepared:
+    """Read and build what is to be evaluated."""
+    parser = _evaluation_parser()
+    config = parser.parse_args(arguments)
+    config.experiment = config.experiment or stem(config)
+    return parser, config, _build(parser, config)
 
 
 def _build(parser: ArgumentParser, config: Namespace) -> Namespace:
@@ -112,7 +126,13 @@ def _leads(arguments: list[str]) -> bool:
 
 def _command(name: str) -> Callable[[list[str]], None]:
     """Return what else than to evaluate is done, by its name."""
-    commands = {"certify": _certify, "purify": purify, "report": _report, "compare": _compare}
+    commands = {
+        "certify": _certify,
+        "submit": _submit,
+        "purify": purify,
+        "report": _report,
+        "compare": _compare,
+    }
     if name not in commands:
         close = did_you_mean(name, commands)
         raise InputError(f"there is no command {name!r}; expected {', '.join(commands)} or options.{close}")
@@ -121,23 +141,28 @@ def _command(name: str) -> Callable[[list[str]], None]:
 
 def _certify(arguments: list[str]) -> None:
     """Certify the purifier of any evaluation's YAML, or of a run that there is, at its noise levels."""
+    with stoppable():
+        _plan_or_run(*_prepare_certificate(arguments))
+
+
+def _prepare_certificate(arguments: list[str]) -> Prepared:
+    """Read and build what is to be certified."""
     if _leads(arguments):
         arguments = _of_run(RunFolder(Path(arguments[0]))) + arguments[1:]
-    with stoppable():
-        parser = _evaluation_parser(
-            "certify",
-            "Prove what the purifier guarantees within a radius, from noise draws on clean images. Examples: "
-            "evaluate.py certify --config seg_scenes.yaml; evaluate.py certify runs/seg_scenes/study, which "
-            "certifies what that run evaluated, and goes on where it was interrupted.",
-        )
-        parser.add_class_arguments(Certificate, "certificate")
-        config = parser.parse_args(arguments)
-        config.experiment = config.experiment or f"{stem(config)}_certified"
-        config.protocol.attacks = config.protocol.controls = None
-        built = _build(parser, config)
-        built.protocol = CertificateDraws(built.protocol, built.certificate, built.task)
-        built.data = built.data.at_most(built.certificate.images)
-        _plan_or_run(parser, config, built)
+    parser = _evaluation_parser(
+        "certify",
+        "Prove what the purifier guarantees within a radius, from noise draws on clean images. Examples: "
+        "evaluate.py certify --config seg_scenes.yaml; evaluate.py certify runs/seg_scenes/study, which "
+        "certifies what that run evaluated, and goes on where it was interrupted.",
+    )
+    parser.add_class_arguments(Certificate, "certificate")
+    config = parser.parse_args(arguments)
+    config.experiment = config.experiment or f"{stem(config)}_certified"
+    config.protocol.attacks = config.protocol.controls = None
+    built = _build(parser, config)
+    built.protocol = CertificateDraws(built.protocol, built.certificate, built.task)
+    built.data = built.data.at_most(built.certificate.images)
+    return parser, config, built
 
 
 def _of_run(folder: RunFolder) -> list[str]:
@@ -153,6 +178,33 @@ def _of_run(folder: RunFolder) -> list[str]:
     experiment = path.parent.name if "certificate" in config else f"{path.parent.name}_certified"
     where = [f"--runs={path.parent.parent}", f"--experiment={experiment}", f"--name={path.name}"]
     return [f"--config={folder.config}", *where, "--resume"]
+
+
+def _submit(arguments: list[str]) -> None:
+    """Start jobs that share a run, once all is found to be in order."""
+    request, command = read_request(arguments)
+    with stoppable():
+        folder, show = _run_for_jobs(command, request.jobs)
+    folder = submit(request, carry_out, command, folder, make_console(quiet=show != "table"))
+    if show == "path":
+        print(folder.path)
+
+
+def _run_for_jobs(command: list[str], jobs: int) -> tuple[RunFolder, str]:
+    """Read and build what each of some jobs will; return the run's folder, and what is to be printed."""
+    certifies = command[:1] == ["certify"]
+    if _leads(command) and not certifies:
+        raise InputError(f"submit {command[0]}: only evaluations and certify have jobs that share a run.")
+    parser, config, built = _prepare_certificate(command[1:]) if certifies else _prepare(command)
+    check_command(config)
+    folder = _run_folder(config)
+    if folder.summary.is_file():
+        raise InputError(f"{folder.path} is finished. Give another --name.")
+    job = Job(built.task, built.data, built.protocol, AUTO, config.conditions)
+    if jobs > len(job.grid.images):
+        raise InputError(f"--jobs={jobs} for {len(job.grid.images)} images; expected one for each at most.")
+    folder.check_same_work(_text(job, parser, config))
+    return folder, config.show
 
 
 def _report(arguments: list[str]) -> None:
@@ -206,8 +258,7 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     """Do this job's part of a run; the job after which nothing is left finishes it."""
     console = make_console(quiet=config.show != "table")
     job = Job(built.task, built.data, built.protocol, config.share, config.conditions, console)
-    text = job.with_header(parser.dump(_of_all_jobs(config), skip_none=False))
-    writer = ResultsWriter(_run_folder(config), text, _may_go_on(config))
+    writer = ResultsWriter(_run_folder(config), _text(job, parser, config), _may_go_on(config))
     progress = NetworkProgress(built.protocol, console)
     live = Live(built.logger, config.project, job, writer, progress)
     saving = [AttackedFiles(built.protocol, writer)] if config.save_attacked else []
@@ -244,8 +295,9 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
 _PURPOSE = (
     "Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml. evaluate.py "
     "certify --config seg_scenes.yaml proves what it guarantees, evaluate.py purify --config seg_scenes.yaml "
-    "--images=IN --out=OUT purifies a folder. Of finished runs, evaluate.py report runs/… draws the pages "
-    "anew, evaluate.py compare runs/… one page of all."
+    "--images=IN --out=OUT purifies a folder, evaluate.py submit --config seg_scenes.yaml --jobs=8 has jobs "
+    "of a cluster share the work. Of finished runs, evaluate.py report runs/… draws the pages anew, "
+    "evaluate.py compare runs/… one page of all."
 )
 
 
@@ -348,11 +400,11 @@ def _may_go_on(config: Namespace) -> bool:
     return bool(config.resume or config.share or config.conditions)
 
 
-def _of_all_jobs(config: Namespace) -> Namespace:
-    """Leave out what concerns but one job of a run."""
+def _text(job: Job, parser: ArgumentParser, config: Namespace) -> str:
+    """Write down the configuration of a run, without what concerns but one of its jobs."""
     shared = config.clone()
     shared.resume, shared.share, shared.conditions = False, None, None
-    return shared
+    return job.with_header(parser.dump(shared, skip_none=False))
 
 
 def _finish(config: Namespace, summary: dict[str, Any], folder: RunFolder, console: Console) -> None:

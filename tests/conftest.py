@@ -129,3 +129,20 @@ def resampled_metrics(task, statistics, weights):
     given = {name: torch.as_tensor(value) for name, value in statistics.items()}
     metrics.update(index=torch.arange(len(next(iter(given.values())))), **given)
     return {name: value.numpy() for name, value in metrics.compute().items()}
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """Stand for SLURM's commands; return the folder where they are, with what `scontrol` was told."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    answers = {
+        "sbatch": "echo Submitted batch job 4242",
+        "srun": "exit 1",
+        "scontrol": f'echo "$@" >> {folder / "scontrol.log"}',
+    }
+    for name, answer in answers.items():
+        (folder / name).write_text(f"#!/bin/sh\n{answer}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return folder

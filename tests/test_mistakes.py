@@ -220,7 +220,7 @@ def test_a_mistake_is_named_in_at_most_three_lines(refused, tmp_path, mistake):
 
 def test_commands_are_named(refused):
     assert refused("rport", "runs/x") == [
-        "error: there is no command 'rport'; expected certify, purify, report, compare or options. "
+        "error: there is no command 'rport'; expected certify, submit, purify, report, compare or options. "
         "Did you mean report?"
     ]
     assert "data and task must be set" in refused("--plan")[0]

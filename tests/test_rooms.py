@@ -10,7 +10,7 @@ PACKAGE = Path(dds.__file__).parent
 
 ROOMS = (
     ("cli", "training"),
-    ("folders",),
+    ("folders", "cluster"),
     ("evaluation",),
     ("loggers",),
     ("reports",),

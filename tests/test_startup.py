@@ -16,6 +16,7 @@ HEAVY = [
     "pandas",
     "scipy.io",
     "segmentation_models_pytorch",
+    "submitit",
     "timm",
     "transformers",
     "wandb",

@@ -52,7 +52,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, numbered: bool = False) -> None:
-        self.path, self._numbered = path, numbered
+        self.path, self.numbered = path, numbered
         self.parts = path / "parts"
         self.figures = path / "figures"
         self.samples = path / "samples.parquet"
@@ -73,7 +73,7 @@ class RunFolder:
 
     def claimed(self) -> "RunFolder":
         """Return this folder; of a numbered one, make the first of name, name_2, … that is nobody's."""
-        if not self._numbered:
+        if not self.numbered:
             return self
         name = self.path.name
         for taken in itertools.count(1):

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning_utilities.core.rank_zero import rank_zero_only
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 _stoppable: list[int] = []  # the process that is
+_others: dict[int, Callable[..., Any]] = {}  # what the caller does when a signal comes
 _held: list[bool] = []  # whether the work at hand must not be cut
 _waiting: list[int] = []  # the signal that waits until it is whole
 
@@ -33,9 +34,13 @@ def stoppable() -> Iterator[None]:
 
     The work at hand is dropped at once: it may take longer than the seconds that clusters grant. Processes
     other than the first leave the word to it and end with 0, else Lightning's watchdog kills the first one.
+    A signal that the caller handles, as submitit does to requeue a job, is left to it.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
     _stoppable.append(os.getpid())
+    for number, does in before.items():
+        if callable(does) and does is not _stop and number != signal.SIGINT:  # Python handles that anyway
+            _others[number] = does
     listen()
     try:
         yield
@@ -47,7 +52,7 @@ def stoppable() -> Iterator[None]:
     finally:
         for number in _audible():
             signal.signal(number, before[number])
-        for state in (_stoppable, _held, _waiting):
+        for state in (_stoppable, _others, _held, _waiting):
             state.clear()
 
 
@@ -76,7 +81,7 @@ def release() -> None:
     """End the process now if a signal came since `hold`."""
     _held.clear()
     if _waiting:
-        raise Stopped(_waiting.pop())
+        _end(_waiting.pop())
 
 
 @contextmanager
@@ -103,7 +108,13 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if _held and not _waiting:
         _waiting.append(number)
         return
-    raise Stopped(number)
+    _end(number)
+
+
+def _end(number: int) -> None:
+    if number not in _others:
+        raise Stopped(number)
+    _others[number](number, None)
 
 
 def _audible() -> list[signal.Signals]:
