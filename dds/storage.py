@@ -150,6 +150,8 @@ def persistently(work: Callable[[], T], place: str, patience: float | None = Non
         except Exception as error:
             if isinstance(error, (FileNotFoundError, FileExistsError)) and _code(error) != "NoSuchBucket":
                 raise
+            if _code(error) == "PreconditionFailed":  # not all servers say of which condition
+                raise FileExistsError(place) from error
             if not _is_passing(error) and not _is_of_storage(error):
                 raise
             if not _is_passing(error) or time.monotonic() + pause > until:

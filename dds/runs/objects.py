@@ -1,0 +1,216 @@
+"""Objects on a storage, by their names below an URL."""
+
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from fsspec.core import has_magic
+
+from dds.errors import InputError
+from dds.runs.whole_file import PARTIAL
+from dds.storage import GREETING, open_storage, persistently, scheme_of
+
+T = TypeVar("T")
+
+_AT_ONCE = 64  # objects that one call brings or sends
+
+_EXCLUSIVE = ("s3", "s3a", "gs", "gcs", "memory")
+"""Storages whose packages have the server refuse what is there already; others look first, then write."""
+
+
+@dataclass(frozen=True)
+class Object:
+    """What a storage says of an object.
+
+    Attributes:
+        size: In bytes.
+        tag: Another one when the content is another.
+        modified: When it was written, in seconds, by the storage's clock.
+    """
+
+    size: int
+    tag: str
+    modified: float
+
+
+class Objects:
+    """What lies below an URL; an object is whole or not there.
+
+    Every method asks again while the storage does not answer, see `persistently`, and raises an InputError
+    if it never does.
+
+    Args:
+        url: The URL, without patterns.
+
+    Attributes:
+        url: The same, without a slash at its end.
+        patience: Seconds until the storage is given up; None: `dds.storage.PATIENCE`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self.patience: float | None = None
+        self._storage, self._root = open_storage(self.url)
+        if has_magic(self._root):
+            raise InputError(f"{url} has one of * ? [ in it; expected a name of plain letters.")
+
+    def below(self, name: str) -> "Objects":
+        """Return what lies below one of the names."""
+        return Objects(f"{self.url}/{name}")
+
+    def check(self) -> None:
+        """Have the storage answer once.
+
+        Raises:
+            InputError: If there is no such bucket, it may not be read, or nobody answers.
+        """
+        persistently(lambda: self._storage.find(self._root, maxdepth=1), self.url, GREETING)
+
+    def keeps_the_first(self) -> bool:
+        """Try whether of two objects of one name the storage keeps the first, whatever comes later."""
+        if scheme_of(self.url) not in _EXCLUSIVE:
+            return False
+        name = f"{uuid4().hex}{PARTIAL}"
+        try:
+            return self.create(name, b"first") and not self.create(name, b"second")
+        finally:
+            self.remove([name])
+
+    def find(self) -> dict[str, Object]:
+        """Return all there is, by name."""
+        found = self._try(lambda: self._storage.find(self._root, detail=True), "")
+        start = f"{self._root}/"
+        return {path[len(start) :]: _object(info) for path, info in found.items() if path.startswith(start)}
+
+    def matching(self, pattern: str) -> dict[str, Object]:
+        """Return what fits a pattern, such as `*/config.yaml`, by name."""
+        found = self._try(lambda: self._storage.glob(self._path(pattern), detail=True), pattern)
+        return {path[len(self._root) + 1 :]: _object(info) for path, info in found.items()}
+
+    def get(self, wanted: Mapping[str, Path]) -> dict[str, Object]:
+        """Bring objects here, each under its name in the folder once all of it is here.
+
+        Args:
+            wanted: Names, and the files that they become, with the time at which they were written.
+
+        Returns:
+            What was brought; an object that is gone is left out.
+        """
+        found: dict[str, Object] = {}
+        for names in _some(wanted):
+            try:
+                found |= self._try(partial(self._get, {name: wanted[name] for name in names}), names[0])
+            except FileNotFoundError:  # at least one of them
+                for name in names if len(names) > 1 else ():
+                    found |= self.get({name: wanted[name]})
+        return found
+
+    def _get(self, wanted: Mapping[str, Path]) -> dict[str, Object]:
+        ending = f".{uuid4().hex}{PARTIAL}"
+        arriving = {name: path.with_name(path.name + ending) for name, path in wanted.items()}
+        try:
+            for path in arriving.values():
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._storage.get([*map(self._path, wanted)], [*map(str, arriving.values())])
+            found = {name: self._stat(name, path.stat().st_size) for name, path in arriving.items()}
+            for name, path in arriving.items():
+                os.utime(path, (found[name].modified,) * 2)
+                path.replace(wanted[name])
+            return found
+        finally:
+            for path in arriving.values():
+                path.unlink(missing_ok=True)
+
+    def put(self, given: Mapping[str, Path]) -> dict[str, Object]:
+        """Send files, and see that all of each has come.
+
+        Args:
+            given: Names, and the files that they are made of.
+        """
+        found: dict[str, Object] = {}
+        for names in _some(given):
+            found |= self._try(partial(self._put, {name: given[name] for name in names}), names[0])
+        return found
+
+    def _put(self, given: Mapping[str, Path]) -> dict[str, Object]:
+        self._storage.put([*map(str, given.values())], [*map(self._path, given)])
+        return {name: self._stat(name, path.stat().st_size) for name, path in given.items()}
+
+    def _stat(self, name: str, size: int) -> Object:
+        """Return what is said of an object of which so many bytes were moved."""
+        found = _object(self._storage.info(self._path(name)))
+        if found.size != size:
+            raise ConnectionError(f"{size} of {found.size} bytes were moved")
+        return found
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write an object unless there is one of this name; tell whether what is there now is this content.
+
+        Only one of many can where `keeps_the_first`; a try that seemed to fail may have been the one.
+        """
+        path = self._path(name)
+        try:
+            self._try(lambda: self._storage.pipe_file(path, content, mode="create"), name)
+        except FileExistsError:
+            return self.read([name]).get(name) == content
+        return True
+
+    def write(self, name: str, content: bytes, patience: float) -> None:
+        """Write a small object, within so many seconds."""
+        self._try(lambda: self._storage.pipe_file(self._path(name), content), name, patience)
+
+    def read(self, names: Collection[str]) -> dict[str, bytes]:
+        """Return the content of small objects, without those that are not there."""
+        if not names:
+            return {}
+        paths = {self._path(name): name for name in names}
+        contents = self._try(partial(self._read, [*paths]), next(iter(names)))
+        return {paths[path]: content for path, content in contents.items()}
+
+    def _read(self, paths: Iterable[str]) -> dict[str, bytes]:
+        found = self._storage.cat(paths, on_error="return")
+        for content in found.values():
+            if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
+                raise content
+        return {path: content for path, content in found.items() if isinstance(content, bytes)}
+
+    def rename(self, name: str, new: str) -> None:
+        """Give an object another name; killed in between it has both."""
+        self._try(lambda: self._storage.cp_file(self._path(name), self._path(new)), name)
+        self.remove([name])
+
+    def remove(self, names: Collection[str], patience: float | None = None) -> None:
+        """Remove objects, within so many seconds if any are said; those that are not there do no harm."""
+        paths = [*map(self._path, names)]
+        if paths and not any(map(has_magic, paths)):
+            with suppress(FileNotFoundError):  # of one of them; the others may be there still
+                self._try(lambda: self._storage.rm(paths), "", patience)
+                return
+        for path in paths:
+            with suppress(FileNotFoundError):
+                self._try(partial(self._storage.rm_file, path), "", patience)
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _try(self, work: Callable[[], T], name: str, patience: float | None = None) -> T:
+        return persistently(work, f"{self.url}/{name}".rstrip("/"), patience or self.patience)
+
+
+def _some(names: Iterable[str]) -> list[list[str]]:
+    every = list(names)
+    return [every[start : start + _AT_ONCE] for start in range(0, len(every), _AT_ONCE)]
+
+
+def _object(info: Mapping[str, Any]) -> Object:
+    times = (info.get(name) for name in ("LastModified", "mtime", "last_modified", "modified", "created"))
+    when = next((time for time in times if time is not None), 0.0)
+    modified = when.timestamp() if isinstance(when, datetime) else float(when)
+    tag = next((info[name] for name in ("ETag", "etag", "md5Hash") if info.get(name)), modified)
+    return Object(int(info["size"]), f"{tag} {info['size']}", modified)
