@@ -1,6 +1,7 @@
 """Object storage by its URL, `s3://bucket/folder`: opened by fsspec, asked again where it does not answer."""
 
 import errno
+import logging
 import random
 import re
 import time
@@ -12,6 +13,8 @@ import fsspec
 from fsspec import AbstractFileSystem
 
 from dds.errors import InputError
+
+logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # its tracebacks of what is tried again
 
 T = TypeVar("T")
 
@@ -26,7 +29,7 @@ _LONGEST_PAUSE = 30.0  # seconds from one try to the next
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _MISTYPED = re.compile(r"(s3|gs|gcs|memory|file|abfs|az)(:/(?!/)|:[^/])")
 
-_PACKAGES = {"s3": "dds[cloud]", "s3a": "dds[cloud]", "gs": "dds[cloud]", "gcs": "dds[cloud]"}
+_OF_CLOUD = ("s3", "s3a", "gs", "gcs")  # what the extra `cloud` brings
 
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_PROFILE, ~/.aws or the machine's role, and AWS_ENDPOINT_URL",
@@ -112,8 +115,8 @@ def open_storage(place: str | Path) -> tuple[AbstractFileSystem, str]:
         filesystem = fsspec.filesystem(scheme, **options)
         root = filesystem._strip_protocol(str(place)).rstrip("/")
     except ImportError as error:
-        package = _PACKAGES.get(scheme) or error.name or scheme
-        raise InputError(f"{place} needs a package: pip install '{package}' ({error})") from error
+        how = f"pip install 'dds[cloud]' ({error})" if scheme in _OF_CLOUD else error
+        raise InputError(f"{place} needs a package: {how}") from error
     except ValueError as error:
         raise InputError(
             f"{place} cannot be opened ({error}); expected a folder, or an URL of s3://, gs:// or what else "

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -70,7 +70,8 @@ class Objects:
         Raises:
             InputError: If there is no such bucket, it may not be read, or nobody answers.
         """
-        persistently(lambda: self._storage.find(self._root, maxdepth=1), self.url, GREETING)
+        with suppress(FileNotFoundError):  # of the folder alone
+            persistently(lambda: self._storage.ls(self._root), self.url, GREETING)
 
     def keeps_the_first(self) -> bool:
         """Try whether of two objects of one name the storage keeps the first, whatever comes later."""
@@ -90,35 +91,41 @@ class Objects:
 
     def matching(self, pattern: str) -> dict[str, Object]:
         """Return what fits a pattern, such as `*/config.yaml`, by name."""
-        found = self._try(lambda: self._storage.glob(self._path(pattern), detail=True), pattern)
-        return {path[len(self._root) + 1 :]: _object(info) for path, info in found.items()}
+        try:
+            found = self._try(partial(self._walk, pattern.count("/") + 1), pattern)
+        except FileNotFoundError:
+            return {}
+        return {name: one for name, one in found.items() if PurePosixPath(name).match(pattern)}
 
-    def get(self, wanted: Mapping[str, Path]) -> dict[str, Object]:
+    def _walk(self, depth: int) -> dict[str, Object]:
+        """Return what lies at a depth; `glob` would pass over what goes wrong."""
+        walk = self._storage.walk(self._root, maxdepth=depth, detail=True, on_error="raise")
+        files = (info for _, _, infos in walk for info in infos.values())
+        found = {info["name"][len(self._root) + 1 :]: _object(info) for info in files}
+        return {name: one for name, one in found.items() if name.count("/") == depth - 1}
+
+    def get(self, wanted: Mapping[str, Path], known: Mapping[str, Object] | None = None) -> dict[str, Object]:
         """Bring objects here, each under its name in the folder once all of it is here.
 
         Args:
             wanted: Names, and the files that they become, with the time at which they were written.
+            known: What `find` has said of them.
 
         Returns:
             What was brought; an object that is gone is left out.
         """
-        found: dict[str, Object] = {}
-        for names in _some(wanted):
-            try:
-                found |= self._try(partial(self._get, {name: wanted[name] for name in names}), names[0])
-            except FileNotFoundError:  # at least one of them
-                for name in names if len(names) > 1 else ():
-                    found |= self.get({name: wanted[name]})
-        return found
+        return self._with_many(partial(self._get, wanted, known or {}), wanted)
 
-    def _get(self, wanted: Mapping[str, Path]) -> dict[str, Object]:
+    def _get(
+        self, wanted: Mapping[str, Path], known: Mapping[str, Object], names: Collection[str]
+    ) -> dict[str, Object]:
         ending = f".{uuid4().hex}{PARTIAL}"
-        arriving = {name: path.with_name(path.name + ending) for name, path in wanted.items()}
+        arriving = {name: wanted[name].with_name(wanted[name].name + ending) for name in names}
         try:
             for path in arriving.values():
                 path.parent.mkdir(parents=True, exist_ok=True)
-            self._storage.get([*map(self._path, wanted)], [*map(str, arriving.values())])
-            found = {name: self._stat(name, path.stat().st_size) for name, path in arriving.items()}
+            self._storage.get([*map(self._path, names)], [*map(str, arriving.values())])
+            found = {name: self._said(name, path, known.get(name)) for name, path in arriving.items()}
             for name, path in arriving.items():
                 os.utime(path, (found[name].modified,) * 2)
                 path.replace(wanted[name])
@@ -133,18 +140,16 @@ class Objects:
         Args:
             given: Names, and the files that they are made of.
         """
-        found: dict[str, Object] = {}
-        for names in _some(given):
-            found |= self._try(partial(self._put, {name: given[name] for name in names}), names[0])
-        return found
+        return self._with_many(partial(self._put, given), given)
 
-    def _put(self, given: Mapping[str, Path]) -> dict[str, Object]:
-        self._storage.put([*map(str, given.values())], [*map(self._path, given)])
-        return {name: self._stat(name, path.stat().st_size) for name, path in given.items()}
+    def _put(self, given: Mapping[str, Path], names: Collection[str]) -> dict[str, Object]:
+        self._storage.put([str(given[name]) for name in names], [*map(self._path, names)])
+        return {name: self._said(name, given[name]) for name in names}
 
-    def _stat(self, name: str, size: int) -> Object:
-        """Return what is said of an object of which so many bytes were moved."""
-        found = _object(self._storage.info(self._path(name)))
+    def _said(self, name: str, path: Path, known: Object | None = None) -> Object:
+        """Return what is said of an object that is as large as a file."""
+        size = path.stat().st_size
+        found = known if known and known.size == size else _object(self._storage.info(self._path(name)))
         if found.size != size:
             raise ConnectionError(f"{size} of {found.size} bytes were moved")
         return found
@@ -167,18 +172,15 @@ class Objects:
 
     def read(self, names: Collection[str]) -> dict[str, bytes]:
         """Return the content of small objects, without those that are not there."""
-        if not names:
-            return {}
-        paths = {self._path(name): name for name in names}
-        contents = self._try(partial(self._read, [*paths]), next(iter(names)))
-        return {paths[path]: content for path, content in contents.items()}
+        return self._with_many(self._read, names)
 
-    def _read(self, paths: Iterable[str]) -> dict[str, bytes]:
-        found = self._storage.cat(paths, on_error="return")
+    def _read(self, names: Collection[str]) -> dict[str, bytes]:
+        paths = {self._path(name): name for name in names}
+        found = self._storage.cat([*paths], on_error="return")
         for content in found.values():
             if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
                 raise content
-        return {path: content for path, content in found.items() if isinstance(content, bytes)}
+        return {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
 
     def rename(self, name: str, new: str) -> None:
         """Give an object another name; killed in between it has both."""
@@ -199,13 +201,24 @@ class Objects:
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
 
+    def _with_many(
+        self, work: Callable[[Collection[str]], dict[str, T]], names: Iterable[str]
+    ) -> dict[str, T]:
+        """Do something with many objects at once; where that fails, with each of them until it is done."""
+        found: dict[str, T] = {}
+        every = list(names)
+        for some in (every[start : start + _AT_ONCE] for start in range(0, len(every), _AT_ONCE)):
+            try:
+                found |= self._try(partial(work, some), some[0], 0.0)
+            except (InputError, FileNotFoundError):
+                for name in some:
+                    with suppress(FileNotFoundError):
+                        found |= self._try(partial(work, [name]), name)
+        return found
+
     def _try(self, work: Callable[[], T], name: str, patience: float | None = None) -> T:
-        return persistently(work, f"{self.url}/{name}".rstrip("/"), patience or self.patience)
-
-
-def _some(names: Iterable[str]) -> list[list[str]]:
-    every = list(names)
-    return [every[start : start + _AT_ONCE] for start in range(0, len(every), _AT_ONCE)]
+        patience = self.patience if patience is None else patience
+        return persistently(work, f"{self.url}/{name}".rstrip("/"), patience)
 
 
 def _object(info: Mapping[str, Any]) -> Object:

@@ -53,7 +53,7 @@ class RemoteFolder(RunFolder):
         self._there: set[str] = set()  # names of all objects, as last seen
         self._tags: dict[str, str] = {}  # of those whose content is here
         self._states: dict[str, Any] = {}  # of their files, as they were then
-        self._began = False
+        self._began = self._is_discarded = False
 
     # How other machines see its files
 
@@ -85,18 +85,19 @@ class RemoteFolder(RunFolder):
         for _ in range(_LOOKS):
             there = self._objects.find()
             self._there = set(there)
-            new = [name for name in there if _is_read(name) and self._tags.get(name) != there[name].tag]
-            if self._bring(new):
+            read = {name: found for name, found in there.items() if _is_read(name)}
+            new = {name: found for name, found in read.items() if self._tags.get(name) != found.tag}
+            if self._bring(new, new):
                 return
 
     def fetch(self, *paths: Path) -> None:
         """Bring files that are not here."""
         self._bring(self._name(path) for path in paths if not path.exists())
 
-    def _bring(self, names: Iterable[str]) -> bool:
+    def _bring(self, names: Iterable[str], known: Mapping[str, Object] | None = None) -> bool:
         """Bring objects; tell whether all were there."""
         wanted = {name: self.path / name for name in names}
-        self._note(found := self._objects.get(wanted))
+        self._note(found := self._objects.get(wanted, known))
         return found.keys() == wanted.keys()
 
     def has(self, path: Path) -> bool:
@@ -135,7 +136,8 @@ class RemoteFolder(RunFolder):
         """Send what W&B has to send later, if that can be done at once."""
         self._objects.patience = GREETING
         with suppress(InputError):
-            self.publish()
+            if not self._is_discarded:
+                self.publish()
 
     def board(self) -> Board:
         """Return where jobs claim images."""
@@ -187,8 +189,9 @@ class RemoteFolder(RunFolder):
             self._begin(config, go_on=True)
 
     def _begin(self, config: str, go_on: bool) -> None:
-        """Create `config.yaml`, or find that another job has."""
-        if not self._objects.create(self._name(self.config), config.encode()) and not go_on:
+        """Create `config.yaml`, or find that another job has; its last line tells one from the other."""
+        begun = f"{config.rstrip()}\n# begun: {uuid4().hex}\n"
+        if not self._objects.create(self._name(self.config), begun.encode()) and not go_on:
             raise self._is_taken()
         self._began = True
         self.fetch(self.config)
@@ -215,6 +218,7 @@ class RemoteFolder(RunFolder):
             there = self._objects.find().keys() - ours - {config}
             if any(not name.startswith(("wandb/", "attacked/")) for name in there):
                 return
+            self._is_discarded = True
             self._objects.remove([*there, *ours])
             self._objects.remove([config])
             if self._objects.find():  # of a job that begins at this moment
