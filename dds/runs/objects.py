@@ -182,9 +182,9 @@ class Objects:
                 raise content
         return {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
 
-    def rename(self, name: str, new: str) -> None:
-        """Give an object another name; killed in between it has both."""
-        self._try(lambda: self._storage.cp_file(self._path(name), self._path(new)), name)
+    def rename(self, name: str, new: str, patience: float | None = None) -> None:
+        """Give an object another name, within so many seconds; killed in between it has both."""
+        self._try(lambda: self._storage.cp_file(self._path(name), self._path(new)), name, patience)
         self.remove([name])
 
     def remove(self, names: Collection[str], patience: float | None = None) -> None:

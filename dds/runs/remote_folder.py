@@ -13,7 +13,7 @@ from uuid import uuid4
 from filelock import FileLock
 
 from dds.errors import InputError
-from dds.runs.board import Board, ObjectBoard
+from dds.runs.board import HASTE, Board, ObjectBoard
 from dds.runs.claims import Lease
 from dds.runs.objects import Object, Objects
 from dds.runs.run_folder import RunFolder
@@ -156,7 +156,7 @@ class RemoteFolder(RunFolder):
     def name_part(self, nameless: Path, path: Path) -> None:
         """Give a part, which has been sent, the name by which it counts."""
         super().name_part(nameless, path)
-        self._objects.rename(self._name(nameless), self._name(path))
+        self._objects.rename(self._name(nameless), self._name(path), HASTE)  # before the claim is lost
         self._tags[self._name(path)] = self._tags.pop(self._name(nameless))
 
     def drop(self, path: Path) -> None:
