@@ -85,7 +85,10 @@ class Objects:
 
     def find(self) -> dict[str, Object]:
         """Return all there is, by name."""
-        found = self._try(lambda: self._storage.find(self._root, detail=True), "")
+        try:
+            found = self._try(lambda: self._storage.find(self._root, detail=True), "")
+        except FileNotFoundError:
+            return {}
         start = f"{self._root}/"
         return {path[len(start) :]: _object(info) for path, info in found.items() if path.startswith(start)}
 
@@ -140,7 +143,10 @@ class Objects:
         Args:
             given: Names, and the files that they are made of.
         """
-        return self._with_many(partial(self._put, given), given)
+        found = self._with_many(partial(self._put, given), given)
+        if len(found) < len(given):
+            raise self._nowhere()
+        return found
 
     def _put(self, given: Mapping[str, Path], names: Collection[str]) -> dict[str, Object]:
         self._storage.put([str(given[name]) for name in names], [*map(self._path, names)])
@@ -164,6 +170,8 @@ class Objects:
             self._try(lambda: self._storage.pipe_file(path, content, mode="create"), name)
         except FileExistsError:
             return self.read([name]).get(name) == content
+        except FileNotFoundError as error:
+            raise self._nowhere() from error
         return True
 
     def write(self, name: str, content: bytes, patience: float) -> None:
@@ -197,6 +205,9 @@ class Objects:
         for path in paths:
             with suppress(FileNotFoundError):
                 self._try(partial(self._storage.rm_file, path), "", patience)
+
+    def _nowhere(self) -> InputError:
+        return InputError(f"{self.url} cannot be written: there is no such bucket. Make it, or name another.")
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"

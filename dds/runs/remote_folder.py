@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import sys
 import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -120,24 +121,23 @@ class RemoteFolder(RunFolder):
             self._tags[name], self._states[name] = found.tag, _state(self.path / name)
 
     def publish(self) -> None:
-        """Send all that has changed, but parts."""
-        self._send_changed(path for path in self.path.rglob("*") if self._is_published(path))
-
-    def _send_changed(self, paths: Iterable[Path]) -> None:
-        self.send(*(path for path in paths if self._states.get(self._name(path)) != _state(path)))
-
-    def _is_published(self, path: Path) -> bool:
-        if not path.is_file() or path.is_symlink() or path.suffix in (PARTIAL, ".lock"):
-            return False
-        first, *more = path.relative_to(self.path).parts
-        return first != "parts" and (first != "wandb" or more[0].startswith(("offline-run", "run.json")))
+        """Send all that has changed, but parts and what is W&B's."""
+        files = self.path.rglob("*")
+        self._send_changed(path for path in files if not self._name(path).startswith(("parts/", "wandb/")))
 
     def close(self) -> None:
-        """Send what W&B has to send later, if that can be done at once."""
+        """Send what W&B has to send later, if that can be done soon."""
         self._objects.patience = GREETING
-        with suppress(InputError):
-            if not self._is_discarded:
-                self.publish()
+        if not self._is_discarded:
+            try:
+                self._send_changed(self.wandb.glob("offline-run-*/**/*"))
+            except InputError as error:
+                print(f"Warning: what W&B is to send later lies here alone: {error}", file=sys.stderr)
+
+    def _send_changed(self, paths: Iterable[Path]) -> None:
+        """Send whole files that are not there as they are here."""
+        whole = (path for path in paths if path.is_file() and path.suffix != PARTIAL)
+        self.send(*(path for path in whole if self._states.get(self._name(path)) != _state(path)))
 
     def board(self) -> Board:
         """Return where jobs claim images."""
@@ -228,8 +228,7 @@ class RemoteFolder(RunFolder):
 
     def clear(self) -> None:
         """Send the tables, then remove what a merged run needs no longer."""
-        tables = (self.votes, self.examples, self.samples)
-        self._send_changed(path for path in tables if path.exists())
+        self._send_changed([self.votes, self.examples, self.samples])
         self._objects.remove([f"parts/{_OPEN}"])  # from here on nobody claims anything
         self._objects.remove([name for name in self._objects.find() if name.startswith("parts/")])
         super().clear()

@@ -1,6 +1,7 @@
 """Objects by name, in memory and on a real S3 server with faults."""
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from runs.s3_server import broken_off, busy, once, s3, server, unanswered  # noqa: F401
 
 from dds.errors import InputError
@@ -103,6 +104,20 @@ def test_what_stays_wrong_is_said(s3, server, tmp_path, monkeypatch):  # noqa: F
 def test_places_that_are_none(server, url, said):  # noqa: F811
     with pytest.raises(InputError, match=said):
         Objects(url).check()
+
+
+def test_a_bucket_that_only_writing_misses(tmp_path, monkeypatch):
+    """As with servers that call it an empty list."""
+    objects = Objects("memory://nothing")
+
+    def missing(*given, **more):
+        raise FileNotFoundError("bucket")
+
+    for name in ("pipe_file", "put"):
+        monkeypatch.setattr(MemoryFileSystem, name, missing)
+    for write in (lambda: objects.create("a", b""), lambda: put(objects, tmp_path, a=b"")):
+        with pytest.raises(InputError, match="there is no such bucket"):
+            write()
 
 
 def test_who_may_not_is_told(s3, server):  # noqa: F811

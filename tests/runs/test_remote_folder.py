@@ -333,12 +333,13 @@ def test_the_commands(memory, tmp_path, capsys, monkeypatch):
 def test_what_wandb_sends_later_lies_with_the_run(memory):
     folder = open_folder(memory)
     folder.prepare(CONFIG)
-    for name in ("offline-run-1/run.wandb", "run-2/run.wandb", "run.json", "run.json.lock"):
+    for name in ("offline-run-1/files/run.wandb", "run-2/run.wandb", "run.json.lock"):
         (folder.wandb / name).parent.mkdir(parents=True, exist_ok=True)
         (folder.wandb / name).write_text("{}")
+    folder.publish()
+    assert not any(name.startswith("wandb") for name in names(memory))
     folder.close()
-    kept = ["wandb/offline-run-1/run.wandb", "wandb/run.json"]
-    assert [name for name in names(memory) if name.startswith("wandb")] == kept
+    assert [name for name in names(memory) if "wandb" in name] == ["wandb/offline-run-1/files/run.wandb"]
 
 
 @pytest.mark.parametrize(
