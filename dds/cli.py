@@ -40,7 +40,9 @@ from dds.runs import ResultsWriter, RunFolder
 from dds.runs.attacked import AttackedFiles, write_manifest
 from dds.runs.division import AUTO, matching
 from dds.runs.job import Job
+from dds.runs.places import find_folders, named_by_url, newest_run, open_folder
 from dds.runs.stopping import Stopped, stoppable
+from dds.storage import below
 from dds.store import GIB, KnownCrafts, open_store
 from dds.tasks import BaseTask
 from dds.trainer import share_cores, warn_of_lone_processes
@@ -79,7 +81,7 @@ def carry_out(arguments: list[str]) -> None:
     """Do what a command line says; errors arrive as they are."""
     if _leads(arguments):
         return _command(arguments[0])(arguments[1:])
-    with stoppable():
+    with stoppable(), named_by_url():
         _plan_or_run(*_prepare(arguments))
 
 
@@ -92,6 +94,8 @@ def _prepare(arguments: list[str]) -> Prepared:
 
 
 def _build(parser: ArgumentParser, config: Namespace) -> Namespace:
+    if not config.plan:
+        _run_folder(config).check(claims=config.share == AUTO)
     torch.manual_seed(getattr(config.protocol, "seed", 0))  # of weights that are not loaded
     return parser.instantiate(config)
 
@@ -148,7 +152,8 @@ def _certify(arguments: list[str]) -> None:
 def _prepare_certificate(arguments: list[str]) -> Prepared:
     """Read and build what is to be certified."""
     if _leads(arguments):
-        arguments = _of_run(RunFolder(Path(arguments[0]))) + arguments[1:]
+        (folder,) = find_folders(arguments[0])  # stays until its configuration is read
+        arguments = _of_run(folder) + arguments[1:]
     parser = _evaluation_parser(
         "certify",
         "Prove what the purifier guarantees within a radius, from noise draws on clean images. Examples: "
@@ -171,12 +176,13 @@ def _of_run(folder: RunFolder) -> list[str]:
     The noise that the run drew is not used again: an attack may have known it (`fixed_noise`).
     """
     if not folder.path.is_dir():
-        raise InputError(f"there is no run {folder.path}; expected the folder of one, or options.")
-    config, path = folder.read_config(), folder.path.resolve()
+        raise InputError(f"there is no run {folder.place}; expected the folder of one, or options.")
+    config = folder.read_config()
     if "trainer" not in config:
-        raise InputError(f"{folder.path} was made from Python; certify it there, by dds.certify.")
-    experiment = path.parent.name if "certificate" in config else f"{path.parent.name}_certified"
-    where = [f"--runs={path.parent.parent}", f"--experiment={experiment}", f"--name={path.name}"]
+        raise InputError(f"{folder.place} was made from Python; certify it there, by dds.certify.")
+    runs, experiment, name = folder.full_place.rsplit("/", 2)
+    experiment = experiment if "certificate" in config else f"{experiment}_certified"
+    where = [f"--runs={runs}", f"--experiment={experiment}", f"--name={name}"]
     return [f"--config={folder.config}", *where, "--resume"]
 
 
@@ -187,7 +193,7 @@ def _submit(arguments: list[str]) -> None:
         folder, show = _run_for_jobs(command, request.jobs)
     folder = submit(request, carry_out, command, folder, make_console(quiet=show != "table"))
     if show == "path":
-        print(folder.path)
+        print(folder.place)
 
 
 def _run_for_jobs(command: list[str], jobs: int) -> tuple[RunFolder, str]:
@@ -198,8 +204,9 @@ def _run_for_jobs(command: list[str], jobs: int) -> tuple[RunFolder, str]:
     parser, config, built = _prepare_certificate(command[1:]) if certifies else _prepare(command)
     check_command(config)
     folder = _run_folder(config)
+    folder.look()
     if folder.summary.is_file():
-        raise InputError(f"{folder.path} is finished. Give another --name.")
+        raise InputError(f"{folder.place} is finished. Give another --name.")
     job = Job(built.task, built.data, built.protocol, AUTO, config.conditions)
     if jobs > len(job.grid.images):
         raise InputError(f"--jobs={jobs} for {len(job.grid.images)} images; expected one for each at most.")
@@ -214,9 +221,12 @@ def _report(arguments: list[str]) -> None:
         "Draw figures/ and report.html of runs anew, from what their folders hold. Of an interrupted run, as "
         "far as it got. Example: evaluate.py report runs/seg_scenes/*",
     )
-    for path in parser.parse_args(arguments).runs:
-        folder = RunFolder(path)
-        print(f"Report: {write_report(folder, read_run(folder))}")
+    with named_by_url():
+        for place in parser.parse_args(arguments).runs:
+            for folder in find_folders(place):
+                report = write_report(folder, read_run(folder))
+                folder.publish()
+                print(f"Report: {folder.show(report)}")
 
 
 def _compare(arguments: list[str]) -> None:
@@ -240,7 +250,9 @@ def _compare(arguments: list[str]) -> None:
     )
     given = parser.parse_args(arguments)
     check_place(given.out)
-    runs = read_runs([RunFolder(path) for path in given.runs])
+    with named_by_url():
+        folders = [folder for place in given.runs for folder in find_folders(place)]  # stay until the end
+        runs = read_runs(folders)
     write_compared(runs, given.out, make_console(quiet=given.show != "page"))
     if given.show == "page":
         print(f"Comparison: {given.out}")
@@ -250,7 +262,7 @@ def _compare(arguments: list[str]) -> None:
 
 def _runs_parser(command: str, description: str) -> ArgumentParser:
     parser = Parser(prog=f"evaluate.py {command}", description=description)
-    parser.add_argument("runs", type=Path, nargs="+", help="Run folders, runs/<experiment>/<name>.")
+    parser.add_argument("runs", type=str, nargs="+", help="Run folders or URLs, runs/<experiment>/<name>.")
     return parser
 
 
@@ -277,9 +289,11 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
                 summary = write_summary(job, writer.folder, built.get("certificate"))
                 _finish(config, summary, writer.folder, console)
                 if config.save_attacked:
-                    console.print(f"Attacked images: {write_manifest(job, writer.folder)}", soft_wrap=True)
+                    manifest = writer.folder.show(write_manifest(job, writer.folder))
+                    console.print(f"Attacked images: {manifest}", soft_wrap=True)
             for line in live.end(summary):
                 console.print(line, highlight=False, soft_wrap=True)
+            writer.folder.publish()
             if summary is not None and "certificates" in summary:
                 check_bracket(summary["certificates"])
     except Stopped as stopped:
@@ -290,6 +304,7 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
         raise
     finally:
         live.stop()
+        writer.folder.close()
 
 
 _PURPOSE = (
@@ -311,7 +326,7 @@ def _evaluation_parser(command: str = "", description: str = _PURPOSE) -> Argume
     parser.groups["trainer"].title = "The machine, by Lightning's trainer"
     parser.set_defaults({"trainer.inference_mode": False})  # attacks need gradients
     add = parser.add_argument
-    add("--runs", type=Path, default=Path("runs"), help="Folder of all runs.")
+    add("--runs", type=str, default="runs", help="Folder of all runs, or an URL: s3://bucket/runs.")
     add("--experiment", type=str | None, help="Folder of like runs; default: the config's name.")
     add(
         "--name",
@@ -378,15 +393,15 @@ def _evaluation_parser(command: str = "", description: str = _PURPOSE) -> Argume
 
 
 def _run_folder(config: Namespace) -> RunFolder:
-    experiment = config.runs / config.experiment
+    experiment = below(config.runs, config.experiment)
     if (config.share or config.conditions) and not config.name:
         raise InputError("--share and --conditions need --name: of the run that all jobs add to.")
     if config.name or not config.resume:
-        return RunFolder(experiment / (config.name or _new_name()), numbered=not config.name)
-    runs = sorted(experiment.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
-    if not runs:
+        return open_folder(below(experiment, config.name or _new_name()), numbered=not config.name)
+    newest = newest_run(experiment)
+    if newest is None:
         raise InputError(f"there is no run in {experiment} to go on with. Leave --resume out.")
-    return RunFolder(runs[-1].parent)
+    return open_folder(newest)
 
 
 def _new_name() -> str:
@@ -418,7 +433,7 @@ def _finish(config: Namespace, summary: dict[str, Any], folder: RunFolder, conso
         console.print(certificate_table(summary["certificates"]))
         for line in certificate_lines(summary["certificates"]):
             console.print(line, highlight=False)
-    console.print(f"Report: {report}", soft_wrap=True)
-    console.print(f"Results: {folder.path}", soft_wrap=True)
+    console.print(f"Report: {folder.show(report)}", soft_wrap=True)
+    console.print(f"Results: {folder.place}", soft_wrap=True)
     if config.show != "table":
-        print(json.dumps(summary) if config.show == "json" else folder.path)
+        print(json.dumps(summary) if config.show == "json" else folder.place)

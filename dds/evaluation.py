@@ -35,6 +35,7 @@ from dds.results.bracket import check_bracket
 from dds.results.summary import write_summary
 from dds.runs import ResultsWriter, RunFolder
 from dds.runs.job import Job
+from dds.runs.places import named_by_url, open_folder
 from dds.runs.stopping import stoppable
 from dds.store import KnownCrafts, open_store
 from dds.streams import never_fail_to_print
@@ -77,7 +78,8 @@ def evaluate(
             `datasets.Dataset`, see `dds.data.GivenTable`; for retrieval two of them, `(queries, gallery)`,
             see `dds.data.GivenRetrieval`.
         protocol: Purifier, noise levels, attacks.
-        folder: The run's folder, which must be empty; default: `runs/<task>/<time>`.
+        folder: The run's folder, or an URL such as `s3://bucket/runs/study`, which must be empty; default:
+            `runs/<task>/<time>`.
         resume: Go on with what the folder holds; start if it is empty.
         quiet: Show no plan and no progress.
         logger: Dashboards: true, Weights & Biases (offline without a key); or one or a list of Lightning's
@@ -99,7 +101,8 @@ def evaluate(
         _check_call(task)
         if (kept := open_store(store)) is not None:
             protocol.known = KnownCrafts(kept)
-        return _evaluate(task, data, protocol, folder, resume, quiet, logger, project, trainer)
+        with named_by_url():
+            return _evaluate(task, data, protocol, folder, resume, quiet, logger, project, trainer)
     except InputError as error:
         error.args = (_as_python(str(error)),)
         raise
@@ -147,7 +150,8 @@ def certify(
         asked = certificate or Certificate()
         drawn = CertificateDraws(protocol, asked, task)
         fewer = _module(task, data).at_most(asked.images)
-        return _evaluate(task, fewer, drawn, folder, resume, quiet, logger, project, trainer, asked)
+        with named_by_url():
+            return _evaluate(task, fewer, drawn, folder, resume, quiet, logger, project, trainer, asked)
     except InputError as error:
         error.args = (_as_python(str(error)),)
         raise
@@ -178,11 +182,13 @@ def _evaluate(
     certificate: Certificate | None = None,
 ) -> Results:
     module = _module(task, data)
-    path = Path(folder or Path("runs", type(task).__name__, f"{datetime.now():%Y-%m-%d_%H-%M-%S}"))
+    place = folder or Path("runs", type(task).__name__, f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
+    run = open_folder(place, numbered=folder is None)
+    run.check()
     console = make_console(quiet)
     job = Job(task, module, protocol, console=console)
     config = job.with_header(_config(task, module, protocol, certificate))
-    writer = ResultsWriter(RunFolder(path, numbered=folder is None), config, resume)
+    writer = ResultsWriter(run, config, resume)
     progress = NetworkProgress(protocol, console)
     live = Live(logger, project, job, writer, progress)
     made = make_trainer(writer.folder, protocol, live, writer, progress, **{"devices": 1, **trainer})
@@ -196,11 +202,13 @@ def _evaluate(
         write_report(writer.folder, summary)
         for line in live.end(summary):
             console.print(line, highlight=False, soft_wrap=True)
+        writer.folder.publish()
         if certificate is not None:
             check_bracket(summary["certificates"])
     finally:
         live.stop()
-    return Results(writer.folder.path, summary)
+        writer.folder.close()
+    return Results(writer.folder.path, summary, writer.folder)
 
 
 def _as_python(message: str) -> str:

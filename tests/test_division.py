@@ -19,10 +19,11 @@ from dds.callbacks import AttackAndPurify
 from dds.command_line import CONFIGS
 from dds.errors import InputError
 from dds.purifiers import DiffusionDenoiser
-from dds.runs import ResultsWriter, RunFolder
+from dds.runs import ResultsWriter
 from dds.runs.division import own_cells
 from dds.runs.grid import Grid
 from dds.runs.job import Job
+from dds.runs.places import open_folder
 from dds.tasks import Classification
 
 CONFIG = "# data: images 7\ntask: {}\ndata: {init_args: {}}\nprotocol: {}\n"
@@ -51,7 +52,7 @@ def make_job(share=None, conditions=None, images=IMAGES, batch_size=2, data=Arra
 
 def measure(job, folder, go_on=True, **options):
     """Write the parts of a job; return whether this is the first of its processes."""
-    writer = ResultsWriter(RunFolder(folder), CONFIG, go_on)
+    writer = ResultsWriter(open_folder(folder), CONFIG, go_on)
     processes = trainer(job.protocol, writer, **options)
     job.measure(processes, writer)
     return processes.is_global_zero
@@ -60,7 +61,7 @@ def measure(job, folder, go_on=True, **options):
 def run_job(folder, options=None, **division):
     """Do one job; return whether it was the one to merge."""
     job = make_job(**division)
-    return measure(job, folder, **(options or {})) and job.merge(RunFolder(folder))
+    return measure(job, folder, **(options or {})) and job.merge(open_folder(folder))
 
 
 def tables(folder):

@@ -22,7 +22,7 @@ ROOMS = (
     ("controls", "attacks"),
     ("purifiers", "metrics", "data", "certificates"),
     ("models",),
-    ("batch", "noise", "numbers", "streams", "telling", "threads", "coco_ids"),
+    ("batch", "noise", "numbers", "streams", "telling", "threads", "coco_ids", "storage"),
     ("errors",),
 )
 """From the top down; rooms of one line do not import each other."""

@@ -13,8 +13,10 @@ from dds.cluster.request import Request
 from dds.errors import InputError
 from dds.runs import RunFolder
 from dds.runs.division import AUTO
+from dds.runs.places import open_folder
 from dds.runs.stopping import Stopped, stoppable
 from dds.runs.whole_file import writing
+from dds.storage import below, is_url
 
 if TYPE_CHECKING:
     from submitit import Job
@@ -70,7 +72,7 @@ def submit(
     from dds.cluster.engine import start  # only now: submitit may not be installed
 
     logs = _claim_logs(folder)
-    folder = RunFolder(folder.path.with_name(logs.name))
+    folder = open_folder(below(folder.place.rpartition("/")[0], logs.name))
     command = [*command, f"--share={AUTO}", f"--name={logs.name}", "--trainer.devices=1"]
 
     def say(lines: Iterable[str]) -> None:
@@ -82,15 +84,16 @@ def submit(
     if request.cluster == "local":
         _wait(jobs, console, logs.name)
     if request.cluster != "slurm":
+        folder.look()
         _check(jobs, folder)
         say(_results(folder))
     return folder
 
 
 def _claim_logs(folder: RunFolder) -> Path:
-    """Make the folder of the jobs' logs, which is named as the run is."""
-    place = folder.path.parent / _LOGS / folder.path.name
-    logs = RunFolder(place, folder.numbered).claimed().path
+    """Make the folder of the jobs' logs, which is named as the run is; of one on object storage below runs/."""
+    experiment = Path("runs", folder.path.parent.name) if is_url(folder.place) else folder.path.parent
+    logs = RunFolder(experiment / _LOGS / folder.path.name, folder.numbered).claimed().path
     with writing(logs):
         logs.mkdir(parents=True, exist_ok=True)
     return logs
@@ -100,20 +103,20 @@ def _told(
     request: Request, command: list[str], folder: RunFolder, logs: Path, jobs: list[str]
 ) -> Iterator[str]:
     """Say what was started, and how to follow and to end it."""
-    yield f"Run: {folder.path}"
+    yield f"Run: {folder.place}"
     yield f"Each job: evaluate.py {join(command)}"
     yield f"Jobs: {', '.join(jobs)}"
     yield f"Logs: {logs}, of each job <job>_0_log.out and .err"
     if request.cluster == "slurm":
         array, _, _ = jobs[0].partition("_")
         yield f"Follow: squeue --jobs={array}; tail -f {quote(str(logs))}/{array}_*.out"
-        yield f"So far: evaluate.py report {quote(str(folder.path))}"
+        yield f"So far: evaluate.py report {quote(folder.place)}"
         yield f"End: scancel {array}; what was measured is kept, the same command with --name goes on."
 
 
 def _results(folder: RunFolder) -> list[str]:
     if folder.summary.is_file():
-        return [f"Report: {folder.report}", f"Results: {folder.path}"]
+        return [f"Report: {folder.show(folder.report)}", f"Results: {folder.place}"]
     return ["These jobs are done; what other jobs are to measure of the run is not."]
 
 
@@ -140,7 +143,7 @@ def _check(jobs: Sequence["Job[None]"], folder: RunFolder) -> None:
         print(f"Job {job.job_id} failed: {last_line_of(error)}. Log: {job.paths.stderr}", file=sys.stderr)
     if failed:
         left = (
-            f"The others did its work: {folder.path}"
+            f"The others did its work: {folder.place}"
             if folder.summary.is_file()
             else f"What was measured is kept; go on by the same command and --name={quote(folder.path.name)}."
         )

@@ -69,4 +69,4 @@ class Courier:
         self._said = said
 
     def _warning(self, what: str) -> str:
-        return f"Warning: {self._dashboard.name} {what}; the results are in {self._folder.path}"
+        return f"Warning: {self._dashboard.name} {what}; the results are in {self._folder.place}"

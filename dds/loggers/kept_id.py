@@ -2,10 +2,10 @@
 
 import json
 from contextlib import suppress
-from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from dds.runs.run_folder import RunFolder
 from dds.runs.whole_file import whole_file
 
 LONGEST = 128  # characters of a name on W&B, of a run's id or a project's
@@ -25,15 +25,16 @@ class KeptId:
     held is given up with the process, however that ends. On file systems without locks everybody holds it.
 
     Args:
-        path: The file.
+        folder: Of the run, in which the file is.
 
     Attributes:
         id: The id, once it is held; None where there is none, or none that W&B would take.
         damaged: Whether the file holds something else.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, FileLock(f"{path}.lock", thread_local=False)
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder, self._path = folder, folder.wandb / "run.json"
+        self._lock = folder.lock(self._path)
         self.id: str | None = None
         self.damaged = False
 
@@ -46,6 +47,7 @@ class KeptId:
             return False
         except (NotImplementedError, OSError):  # this file system has no locks
             pass
+        self._folder.fetch(self._path)
         with suppress(FileNotFoundError):
             self._read(self._path.read_text(errors="replace"))
         return True
@@ -62,6 +64,7 @@ class KeptId:
         if new != self.id:
             with whole_file(self._path) as file:
                 file.write(json.dumps({"id": new}).encode() + b"\n")
+            self._folder.send(self._path)
             self.id = new
 
     def release(self) -> None:

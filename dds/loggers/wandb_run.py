@@ -49,7 +49,7 @@ class WandbDashboard(Dashboard):
 
         self._folder, self._head = folder, head
         self._config = settings(folder, head, keys)
-        self._kept = KeptId(folder.wandb / "run.json")
+        self._kept = KeptId(folder)
         # silent: nor does it ask for a key
         self._mode = wandb.setup(wandb.Settings(silent=True)).settings.mode
         self._join()
@@ -116,6 +116,8 @@ class WandbDashboard(Dashboard):
 
     def _later(self) -> str:
         """Return the command that sends what is on this machine, of several jobs in their order."""
+        if self._folder.place != str(self._folder.path):
+            return f"wandb sync offline-run-*-{self._run.id}*, in a copy of {self._folder.place}/wandb"
         parts = self._parts() or [Path(self._run.dir).parent]
         if len(parts) > 1:
             return f"wandb sync {quote(str(parts[0].parent))}/offline-run-*-{self._run.id}*"

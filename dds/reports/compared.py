@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 
 import pyarrow.compute as pc
 from torch import Tensor
@@ -117,22 +116,22 @@ def read_runs(folders: Sequence[RunFolder]) -> list[ComparedRun]:
     Raises:
         InputError: If there are fewer than two, or one is there twice, or cannot be used.
     """
-    paths = [folder.path.resolve() for folder in folders]
+    paths = [folder.full_place for folder in folders]
     if len(paths) < 2:
         raise InputError(
             f"a comparison of {len(paths)} runs; expected two or more. Name their folders, "
             "runs/<experiment>/<name>."
         )
-    if twice := [str(path) for path, times in Counter(paths).items() if times > 1]:
+    if twice := [path for path, times in Counter(paths).items() if times > 1]:
         raise InputError(f"{', '.join(twice)} is named more than once; name each run once.")
     return [ComparedRun(folder, name) for folder, name in zip(folders, _names(paths), strict=True)]
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
+def _names(paths: Sequence[str]) -> list[str]:
     """Return the ends of paths, at least `<experiment>/<name>`, so long that each is another."""
-    longest = max(len(path.parts) for path in paths)
-    for length in range(2, longest + 1):
-        names = ["/".join(path.parts[-length:]) for path in paths]
+    parts = [path.split("/") for path in paths]
+    for length in range(2, max(map(len, parts)) + 1):
+        names = ["/".join(some[-length:]) for some in parts]
         if len(set(names)) == len(names):
             break
     return names

@@ -1,10 +1,11 @@
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dds.errors import InputError
 from dds.results.source import read_run, read_samples
+from dds.runs.places import named_by_url, open_folder
 from dds.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -16,21 +17,27 @@ class Results:
     """What a run has left.
 
     Attributes:
-        folder: The run's folder, `samples.parquet` and `report.html` among others.
+        folder: The run's folder, `samples.parquet` and `report.html` among others; of a run on object
+            storage a copy, which goes with the results.
         summary: The content of `summary.json`.
     """
 
     folder: Path
     summary: Mapping[str, Any]
+    _holds: RunFolder | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def read(cls, folder: str | Path) -> "Results":
-        """Read the folder of a run, also of one that was interrupted.
+        """Read the folder of a run, or what lies below its URL, also of one that was interrupted.
 
         Raises:
             InputError: If it is not whole, or holds files of several runs.
         """
-        return cls(Path(folder), read_run(RunFolder(Path(folder))))
+        run = open_folder(folder)
+        with named_by_url():
+            run.check()
+            run.look()
+            return cls(run.path, read_run(run), run)
 
     @property
     def table(self) -> "pd.DataFrame":

@@ -64,10 +64,13 @@ class AttackedFiles(Callback):
 
     def _write(self, view: View, batch: Batch, folder: str) -> None:
         index = batch["index"][: batch.get("real")].tolist()
+        files, new = self.writer.folder, []
         for image, attacked in zip(index, view.attacked, strict=False):  # those behind fill the batch up
-            path = self.writer.folder.attacked / folder / f"{self._names[image]}.png"
-            if not path.exists():
+            path = files.attacked / folder / f"{self._names[image]}.png"
+            if not files.has(path):
                 write_png(attacked, path)
+                new.append(path)
+        files.send(*new)
 
 
 def write_manifest(job: Job, folder: RunFolder) -> Path:
@@ -88,7 +91,7 @@ def write_manifest(job: Job, folder: RunFolder) -> Path:
         **job.facts,
         "folders": {
             _folder(craft, draw): _entry(craft, job.protocol)
-            | {"files": _hashes(folder.attacked / _folder(craft, draw), wanted)}
+            | {"files": _hashes(folder, folder.attacked / _folder(craft, draw), wanted)}
             for craft in _crafts(job.protocol)
             for draw in range(craft.images)
         },
@@ -120,8 +123,9 @@ def _entry(craft: Craft, protocol: AttackAndPurify) -> dict[str, Any]:
     return {**shown, "norm": attack.norm, "eps": attack.eps}
 
 
-def _hashes(folder: Path, names: list[str]) -> Mapping[str, str]:
+def _hashes(run: RunFolder, folder: Path, names: list[str]) -> Mapping[str, str]:
     paths = {f"{name}.png": folder / f"{name}.png" for name in names}
+    run.fetch(*paths.values())
     missing = [path for path in paths.values() if not path.is_file()]
     if missing:
         raise InputError(

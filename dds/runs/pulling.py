@@ -45,7 +45,7 @@ class Pulling:
         is_told = False
         while (left := self._look()).any():
             images = np.array(self._grid.images)[left.any(axis=0)].tolist()
-            with Claims(self._folder.parts, partial(self._is_untouched, left)) as claims:
+            with Claims(self._folder.board(), partial(self._is_untouched, left)) as claims:
                 if free := claims.free(images):
                     yield self._grid.pieces(left & np.isin(self._grid.images, list(free))), claims
             if not free:
@@ -58,12 +58,14 @@ class Pulling:
     def merging(self) -> Iterator[bool]:
         """Tell whether this is the job to merge what is measured, and have others wait for it meanwhile."""
         folder = self._folder
-        if self._came_late and not folder.parts.is_dir():
+        folder.look()
+        if self._came_late and not folder.is_open():
             yield not folder.summary.is_file()  # else somebody was killed before writing it
             return
-        with Claims(folder.parts) as claims:
-            while folder.parts.is_dir():
+        with Claims(folder.board()) as claims:
+            while folder.is_open():
                 if claims.free([_MERGING]) and claims.take(_MERGING):
+                    folder.look()
                     if merged := folder.is_merged(self._grid):
                         folder.clear()
                     yield not merged
@@ -73,6 +75,7 @@ class Pulling:
 
     def _look(self) -> Cells:
         """Find what is yet to be measured, `[C, I]`; of the parts only those are read that are new."""
+        self._folder.look()
         if self._folder.samples.is_file():
             rows = self._folder.read(self._grid)
         else:

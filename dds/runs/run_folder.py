@@ -1,12 +1,9 @@
 import itertools
-import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from difflib import unified_diff
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -18,8 +15,10 @@ from dds.errors import InputError
 from dds.runs.examples import join_examples, names_of
 from dds.runs.grid import Cells, Grid, Piece
 from dds.runs.merging import lay_out, write_merged
+from dds.runs.run_files import RunFiles
+from dds.runs.same_work import difference
 from dds.runs.samples import Samples, Spent, is_whole, read_keys, spent_on
-from dds.runs.whole_file import PARTIAL, whole_file, writing
+from dds.runs.whole_file import PARTIAL, writing
 
 SCHEMA = 1
 """The layout of a run folder's files; `summary.json` names it."""
@@ -27,20 +26,8 @@ SCHEMA = 1
 PATIENCE = 90.0
 """Seconds until a file of another machine is given up; network file systems show it up to 60 seconds late."""
 
-_FACTS = ("# data:", "# weights:", "# levels:")
-"""Lines of `config.yaml` that tell what the configuration met: as decisive as itself."""
 
-_DECISIVE = ("task", "data", "protocol", "certificate", "save_attacked")
-"""Settings of `config.yaml` that decide what a run leaves; the last may be lacking, as in older runs."""
-
-_DIGEST = "# data: digest"
-"""The line that tells the images of one data set from those of another; older runs lack it."""
-
-_LEVELS = "# levels:"
-"""Lines that tell a t of one schedule from that of another; older runs lack them."""
-
-
-class RunFolder:
+class RunFolder(RunFiles):
     """`runs/<experiment>/<name>/`: where everything that a run leaves is written.
 
     Any number of processes on any number of machines add parts, each a file of its own; the first process of
@@ -52,20 +39,8 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, numbered: bool = False) -> None:
-        self.path, self.numbered = path, numbered
-        self.parts = path / "parts"
-        self.figures = path / "figures"
-        self.samples = path / "samples.parquet"
-        self.votes = path / "votes.parquet"
-        self.certificates = path / "certificates.parquet"
-        self.summary = path / "summary.json"
-        self.config = path / "config.yaml"
-        self.plan = path / "plan.json"
-        self.report = path / "report.html"
-        self.classes = path / "class_iou.csv"
-        self.examples = path / "examples.npz"
-        self.wandb = path / "wandb"
-        self.attacked = path / "attacked"
+        super().__init__(path)
+        self.numbered = numbered
         self._made: list[Path] = []  # what has not been there before, innermost first
         self._mark: Path | None = None  # by which other jobs see that this one is at work
 
@@ -95,20 +70,30 @@ class RunFolder:
         """
         with writing(self.path):
             self._make(exist_ok=True)
-            if any(self.path.iterdir()) and not (go_on and self._is_run()):
-                raise InputError(
-                    f"{self.path} is not empty. Give another --name, or go on with that run by --resume."
-                )
+            if not (self._is_empty() or (go_on and self._is_run())):
+                raise self._is_taken()
             if self.config.is_file():  # of a job that may be unable to take it away, as this one is here
                 self._made = self._made or [self.path]
             self.parts.mkdir(exist_ok=True)
             self.figures.mkdir(exist_ok=True)
         if not self.config.is_file():
-            self.write_text(self.config, config)
+            self._begin(config, go_on)
         self.check_same_work(config)  # two jobs may just have begun
         self._mark = self.parts / f"{uuid4().hex}{PARTIAL}"
         with writing(self._mark):
             self._mark.touch()
+        self.send(self._mark)
+
+    def _begin(self, config: str, go_on: bool) -> None:
+        self.write_text(self.config, config)
+
+    def _is_empty(self) -> bool:
+        return not any(self.path.iterdir())
+
+    def _is_taken(self) -> InputError:
+        return InputError(
+            f"{self.path} is not empty. Give another --name, or go on with that run by --resume."
+        )
 
     def _make(self, exist_ok: bool) -> None:
         new = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
@@ -125,23 +110,20 @@ class RunFolder:
         Raises:
             InputError: Showing the difference.
         """
+        self.look()
         if not self.config.is_file():
             return
         try:
             if (there := self.config.read_text()) == config:
                 return
-            before = _work(there).splitlines()
+            other = difference(there, config)
         except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError) as error:
             raise InputError(
                 f"{self.config} is not the configuration of a run ({type(error).__name__}: {error}). Give "
                 "another --name, or remove the folder."
             ) from error
-        now = _work(config).splitlines()
-        for late in (_DIGEST, _LEVELS):
-            if not any(line.startswith(late) for line in before):
-                now = [line for line in now if not line.startswith(late)]
-        if before != now:
-            raise InputError(f"{self.path} was started with {_difference(before, now)}")
+        if other is not None:
+            raise InputError(f"{self.path} was started with {other}")
 
     def wait_until_seen(self) -> None:
         """Wait until this machine sees what the first process made.
@@ -149,15 +131,18 @@ class RunFolder:
         Raises:
             InputError: If it never does.
         """
-        if not _in_time(lambda: self.config.is_file() and self.parts.is_dir()):
+        if not _in_time(self._is_seen):
             raise InputError(
                 f"{self.path} is not seen by every process; name a folder that all machines share by --runs."
             )
 
+    def _is_seen(self) -> bool:
+        return self.config.is_file() and self.parts.is_dir()
+
     def leave(self) -> None:
         """Let other jobs know that this one is no longer at work."""
         if self._mark is not None:
-            self._mark.unlink(missing_ok=True)
+            self.drop(self._mark)
 
     def discard_if_unused(self) -> None:
         """Remove the folder, and those made for it, if nothing was measured and no other job is at work."""
@@ -188,13 +173,10 @@ class RunFolder:
         Returns:
             What `read_keys` does.
         """
+        self.look()
         parts = read_keys(self.part_files())
         merged = read_keys([self.samples, self.votes])
         return parts if grid.missing(merged).any() else merged
-
-    def part_files(self) -> list[Path]:
-        """Return the tables that are not merged."""
-        return sorted(self.parts.glob("*.parquet"))
 
     def pieces(self, grid: Grid, own: Cells) -> list[Piece]:
         """List what is yet to be measured of some cells, `[C, I]`."""
@@ -281,70 +263,20 @@ class RunFolder:
             return
         damaged = [path for path in self.part_files() if not is_whole(path)]
         for path in damaged:
-            path.replace(path.with_name(path.name + PARTIAL))
+            self._set_aside(path)
         raise InputError(
             f"{self.parts} held damaged files, which count for nothing now: "
             f"{', '.join(path.name for path in damaged)}. --resume measures their images again."
         )
 
+    def _set_aside(self, path: Path) -> None:
+        path.replace(path.with_name(path.name + PARTIAL))
+
     def spent(self) -> Spent:
         """Return what all processes together spent on what is measured."""
         return spent_on(self.part_files() or [self.samples])
 
-    # Its files
-
-    def open_tables(self, conditions: Sequence[str] = ()) -> tuple[Samples, Samples | None]:
-        """Return what reads the samples and the votes by condition (None where there are none).
-
-        Args:
-            conditions: Keys of a run that is not merged, whose parts are laid out in a temporary folder.
-
-        Raises:
-            InputError: If there is nothing, or it is damaged.
-        """
-        if self.samples.is_file() or not (parts := self.part_files()):
-            return Samples(self.samples), Samples(self.votes) if self.votes.exists() else None
-        return lay_out(parts, conditions)
-
-    def read_config(self) -> dict[str, Any]:
-        """Read `config.yaml`.
-
-        Raises:
-            InputError: If it is missing, or not a run's.
-        """
-        try:
-            config: Any = yaml.safe_load(self.config.read_text())
-            _ = config["task"]["class_path"], config["data"]["class_path"], config["protocol"]["seed"]
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError) as error:
-            raise InputError(
-                f"{self.config} is not the configuration of a run ({type(error).__name__}: {error}). "
-                "Restore it, or evaluate again into a folder of its own."
-            ) from error
-        return dict(config)
-
-    def read_digest(self) -> str | None:
-        """Return what tells the run's images from others; None of a version that did not know it."""
-        lines = self.config.read_text().splitlines()
-        found = [line.removeprefix(_DIGEST).strip() for line in lines if line.startswith(_DIGEST)]
-        return found[0] if found else None
-
-    def write_text(self, path: Path, text: str) -> None:
-        """Write a file so that one of this name is always whole."""
-        with whole_file(path) as file:
-            file.write(text.encode())
-
-    def write_plan(self, plan: Mapping[str, Any]) -> None:
-        """Write `plan.json`, which is there until the run is finished: what a report of it is made of."""
-        self.write_text(self.plan, json.dumps(plan, indent=1))
-
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write `summary.json`, which holds what the plan does."""
-        self.write_text(self.summary, json.dumps(summary, indent=1, allow_nan=False))
-        self.plan.unlink(missing_ok=True)
-
-    def read_summary(self) -> dict[str, Any]:
-        """Read `summary.json`."""
-        return json.loads(self.summary.read_text())  # type: ignore[no-any-return]
+    # What it holds
 
     def _is_run(self) -> bool:
         """Tell whether the folder holds a run, or what is left of one that was killed at its very start."""
@@ -358,28 +290,6 @@ class RunFolder:
 
     def _examples(self) -> list[Path]:
         return [path for path in (self.examples, *sorted(self.parts.glob("*.npz"))) if path.exists()]
-
-
-def _work(config: str) -> str:
-    """Return what of a configuration decides the results."""
-    settings = yaml.safe_load(config)
-    for harmless in ("batch_size", "num_workers"):
-        settings["data"]["init_args"].pop(harmless, None)
-    facts = [line for line in config.splitlines() if line.startswith(_FACTS)]
-    work = {part: settings[part] for part in _DECISIVE if settings.get(part)}
-    return "\n".join([*facts, yaml.safe_dump(work)])
-
-
-def _difference(before: list[str], now: list[str]) -> str:
-    """Say what a run was started with; the two are what `_work` returns, in lines."""
-    settings = [[line for line in work if not line.startswith(_FACTS[0])] for work in (before, now)]
-    what = "another configuration"
-    if settings[0] == settings[1]:
-        what = (
-            "other images: files of the data set were added, removed, renamed or changed since, so that its "
-            "numbers of images mean others now. Put them back, or measure all anew under another name"
-        )
-    return "\n".join([f"{what}:", *unified_diff(before, now, "before", "now", n=1, lineterm="")])
 
 
 def _in_time(is_so: Callable[[], bool]) -> bool:

@@ -13,6 +13,7 @@ from dds.errors import InputError
 from dds.runs.claims import Claims
 from dds.runs.examples import examples_of, write_examples
 from dds.runs.grid import Piece
+from dds.runs.places import open_folder
 from dds.runs.run_folder import RunFolder
 from dds.runs.samples import Spent, records_to_table, write_parquet
 from dds.runs.stopping import end_other_processes, listen
@@ -54,7 +55,7 @@ class ResultsWriter(Callback):
         """
         if trainer.is_global_zero:
             self.folder = self.folder.claimed()
-        path, *first = trainer.strategy.broadcast((str(self.folder.path), self.config, self.piece))
+        place, *first = trainer.strategy.broadcast((self.folder.place, self.config, self.piece))
         if first != [self.config, self.piece]:
             raise InputError(
                 f"process {trainer.global_rank} has other settings, networks, data or results before it than "
@@ -62,7 +63,7 @@ class ResultsWriter(Callback):
                 "wait a minute and start again with --resume."
             )
         if not trainer.is_global_zero:
-            self.folder = RunFolder(Path(path))
+            self.folder = open_folder(place)
         else:
             self.folder.prepare(self.config, self.go_on)
             if self.plan is not None:
@@ -89,8 +90,9 @@ class ResultsWriter(Callback):
         everything = records_to_table(records, batch["index"][: batch.get("real")])
         if self._is_ours(everything):
             if trainer.is_global_zero and self._shows_examples(everything, batch_idx):
-                examples = examples_of(records, batch)
-                write_examples(examples, self.folder.parts / f"{_name(everything)}.npz")
+                path = self.folder.parts / f"{_name(everything)}.npz"
+                write_examples(examples_of(records, batch), path)
+                self.folder.send(path)
             if len(rows := self._kept(everything)):
                 self._write(rows, self.folder.parts / f"{_name(rows)}.parquet")
         self._since = time.monotonic()
@@ -109,14 +111,16 @@ class ResultsWriter(Callback):
         spent = self._spent()
         if self.claims is None:
             write_parquet(rows, path, spent)
+            self.folder.send(path)
             return
         nameless = path.with_name(f"{path.name}.{uuid4().hex}{PARTIAL}")
         write_parquet(rows, nameless, spent)
+        self.folder.send(nameless)
         if self._is_ours(rows):
             self.claims.done.update(rows["index"].unique().to_pylist())  # first: a signal may cut this
-            nameless.replace(path)
+            self.folder.name_part(nameless, path)
         else:
-            nameless.unlink()
+            self.folder.drop(nameless)
 
     def _spent(self) -> Spent:
         """Return what this batch took."""

@@ -17,6 +17,7 @@ from loggers.test_wandb_log import fresh, read_wandb  # noqa: F401
 import dds
 from dds.loggers import courier, live
 from dds.loggers.kept_id import KeptId
+from dds.runs import RunFolder
 from dds.runs.stopping import Stopped
 
 IMAGES = 6
@@ -174,7 +175,7 @@ def test_a_damaged_id_is_a_new_run_and_is_said(evaluate, every_row, fresh, tmp_p
 
 
 def test_one_process_at_a_time_holds_the_id(tmp_path):
-    one, other = (KeptId(tmp_path / "wandb" / "run.json") for _ in range(2))
+    one, other = (KeptId(RunFolder(tmp_path)) for _ in range(2))
     assert one.hold()
     one.keep("abc")
     assert not other.hold()
@@ -186,7 +187,7 @@ def test_one_process_at_a_time_holds_the_id(tmp_path):
 def test_a_job_that_may_not_write_leaves_the_run_to_the_other(evaluate, fresh, tmp_path, monkeypatch):  # noqa: F811
     """Of a run of which another job is at work; the results go to a run of their own, if that never ends."""
     monkeypatch.setattr("dds.loggers.wandb_run._PATIENCE", 0.0)
-    other = KeptId(tmp_path / "run" / "wandb" / "run.json")
+    other = KeptId(RunFolder(tmp_path / "run"))
     monkeypatch.setattr(KeptId, "hold", lambda kept, patience=0.0: False)
     evaluate(True)
     read = read_wandb(tmp_path / "run")

@@ -8,6 +8,7 @@ from dds.data.files import read_image
 from dds.errors import InputError
 from dds.runs import ResultsWriter, RunFolder
 from dds.runs.attacked import AttackedFiles, write_manifest
+from dds.runs.places import open_folder
 
 FOLDERS = ["clean", "pgd/fixed_noise/t10/0", "pgd/fixed_noise/t10/1", "pgd/none", "pgd/t10"]
 CONDITIONS = "clean/-/t0,pgd/*/t0,pgd/*/t10"
@@ -16,7 +17,7 @@ IMAGES = 3
 
 def measure(path, **division):
     job = make_job(images=IMAGES, **division)
-    writer = ResultsWriter(RunFolder(path), CONFIG, go_on=True)
+    writer = ResultsWriter(open_folder(path), CONFIG, go_on=True)
     job.measure(trainer(job.protocol, AttackedFiles(job.protocol, writer), writer), writer)
     return job
 

@@ -95,7 +95,7 @@ def test_twenty_jobs_of_which_five_die_and_ten_come_late(tmp_path, monkeypatch):
 def take_away(folder):
     """Be another job that takes all of this one's images, as if it were dead."""
     be_silent(folder / "parts")
-    with Claims(folder / "parts") as other:
+    with Claims(RunFolder(folder).board()) as other:
         assert all(map(other.take, other.free(range(IMAGES))))
 
 
@@ -160,7 +160,7 @@ def test_a_job_that_finds_the_run_finished_ends(whole, tmp_path, capsys):  # noq
 def test_the_job_that_merges_may_die(whole, tmp_path):  # noqa: F811
     job, folder = make_job(share="auto"), tmp_path / "run"
     assert measure(job, folder)
-    dead = Claims(folder / "parts")
+    dead = Claims(RunFolder(folder).board())
     assert dead.free([pulling._MERGING])
     assert dead.take(pulling._MERGING)
     be_silent(folder / "parts")
@@ -172,7 +172,7 @@ def test_what_a_dead_job_had_measured_of_an_image_after_all_is_not_measured_agai
     """It held the image for some conditions, seemed dead, and wrote just before its claim was taken."""
     folder, job = tmp_path / "run", make_job(share="auto")
     run_job(folder, share="2/7")
-    dead = Claims(folder / "parts")
+    dead = Claims(RunFolder(folder).board())
     assert dead.free([0])
     assert dead.take(0)
     be_silent(folder / "parts")
