@@ -91,7 +91,7 @@ def submit(
 
 
 def _claim_logs(folder: RunFolder) -> Path:
-    """Make the folder of the jobs' logs, which is named as the run is; of one on object storage below runs/."""
+    """Make the folder of the jobs' logs, named as the run is; of a run on object storage below runs/."""
     experiment = Path("runs", folder.path.parent.name) if is_url(folder.place) else folder.path.parent
     logs = RunFolder(experiment / _LOGS / folder.path.name, folder.numbered).claimed().path
     with writing(logs):

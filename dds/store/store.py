@@ -3,15 +3,18 @@
 import json
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-import fsspec
 import platformdirs
-from fsspec.implementations.local import LocalFileSystem
 
 from dds.errors import InputError
+from dds.storage import GREETING, is_url, open_storage, persistently
+
+T = TypeVar("T")
 
 SCHEMA = 1
 """The layout of a store; its file `dds_store.json` names it."""
@@ -46,49 +49,51 @@ class Store:
             raise InputError(f"store_gib={gib}; expected more than 0. To keep nothing set store=false.")
         self.place, self._allowed, self._added = place, gib * 2**30, 0
         self._told: set[str] = set()
+        self._is_folder = not is_url(place)
         try:
-            where = place if "://" in place else str(Path(place).expanduser())
-            self._files, self._root = fsspec.url_to_fs(where)
+            self._files, self._root = open_storage(Path(place).expanduser() if self._is_folder else place)
             self._open()
-        except (OSError, ValueError, ImportError) as error:
+        except (InputError, OSError, ValueError) as error:
             raise InputError(
-                f"the store of attacked images {place} cannot be used: {error}. Name another place by "
+                f"the store of attacked images {place} cannot be used: {error} Name another place by "
                 "--store (or DDS_STORE), or do without by --store=false."
             ) from error
-        self._is_folder = isinstance(self._files, LocalFileSystem)
         if self._is_folder:
             self._since = Path(self._root, _MARK).stat().st_mtime
             self._sweep()
 
     def _open(self) -> None:
-        mark = f"{self._root}/{_MARK}"
-        if self._files.exists(mark):
-            said = json.loads(self._files.cat_file(mark))
+        files, mark = self._files, f"{self._root}/{_MARK}"
+        if self._try(lambda: files.exists(mark)):
+            said = json.loads(self._try(lambda: files.cat_file(mark)))
             if said != {"schema": SCHEMA}:
-                raise InputError(
-                    f"the store {self.place} is of another version ({said}; expected schema {SCHEMA}). Name "
-                    "another place by --store, or remove it: what it holds is crafted again."
-                )
-        elif self._files.exists(self._root) and self._files.ls(self._root):
-            raise InputError(
-                f"{self.place} holds other things than attacked images. Name a new or empty place by --store."
-            )
-        self._files.makedirs(self._root, exist_ok=True)
-        self._files.pipe_file(mark, json.dumps({"schema": SCHEMA}).encode())  # or it cannot be written
+                raise InputError(f"it is of another version ({said}; expected schema {SCHEMA}).")
+        elif self._try(lambda: files.exists(self._root) and files.ls(self._root)):
+            raise InputError("it holds other things than attacked images.")
+        if self._is_folder:
+            files.makedirs(self._root, exist_ok=True)
+        said = json.dumps({"schema": SCHEMA}).encode()
+        self._try(lambda: files.pipe_file(mark, said))  # or it cannot be written
 
     def read(self, names: Collection[str]) -> dict[str, bytes]:
         """Return those of some entries that are there."""
         paths = {self._path(name): name for name in names}
         try:
-            found = self._files.cat(list(paths), on_error="return")
-        except OSError as error:
+            found = self._try(partial(self._read, list(paths)))
+        except InputError as error:
             self._tell("read", error)
             return {}
-        entries = {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
-        for name in entries if self._is_folder else ():
+        for path in found if self._is_folder else ():
             with suppress(OSError):
-                os.utime(self._path(name))
-        return entries
+                os.utime(path)
+        return {paths[path]: content for path, content in found.items()}
+
+    def _read(self, paths: list[str]) -> dict[str, bytes]:
+        found = self._files.cat(paths, on_error="return")
+        for content in found.values():
+            if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
+                raise content
+        return {path: content for path, content in found.items() if isinstance(content, bytes)}
 
     def count(self, names: Collection[str]) -> int:
         """Return how many of some entries there are."""
@@ -102,19 +107,24 @@ class Store:
         try:
             for folder in {path.rpartition("/")[0] for path in paths} if self._is_folder else ():
                 self._files.makedirs(folder, exist_ok=True)
-            self._files.pipe(paths)
-        except OSError as error:
+            self._try(lambda: self._files.pipe(paths))
+        except (InputError, OSError) as error:
             self._tell("written", error)
         self._added += sum(map(len, entries.values()))
         if self._is_folder and self._added > _OFTEN * self._allowed:
             self._sweep()
+
+    def _try(self, work: Callable[[], T]) -> T:
+        return persistently(work, self.place, GREETING)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name[:2]}/{name}{_SUFFIX}"
 
     def _tell(self, done: str, why: object) -> None:
         if done not in self._told:
-            print(f"Warning: the store {self.place} cannot be {done}: {why}.", file=sys.stderr)
+            print(
+                f"Warning: the store {self.place} cannot be {done}: {str(why).rstrip('.')}.", file=sys.stderr
+            )
         self._told.add(done)
 
     def _sweep(self) -> None:
