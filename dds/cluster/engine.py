@@ -48,7 +48,9 @@ def start(
 
 def last_line_of(error: Exception) -> str:
     """Return what an error of a job says, of all that submitit tells about it."""
-    _, _, trace = str(error).rpartition("Traceback (most recent call last):\n")
+    _, is_raised, trace = str(error).rpartition("Traceback (most recent call last):\n")
+    if not is_raised:
+        return "it was killed, or could not begin"
     said = next((line for line in trace.splitlines() if line and not line.startswith(" ")), "")
     return said.removeprefix(f"{InputError.__module__}.{InputError.__name__}: ").rstrip(":")
 

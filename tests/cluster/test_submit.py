@@ -15,8 +15,9 @@ import pytest
 from rich.console import Console
 from submitit.core.logger import CONFIG
 from submitit.core.submission import process_job
-from submitit.core.utils import DelayedSubmission
+from submitit.core.utils import DelayedSubmission, UncompletedJobError
 from submitit.local.local import Controller
+from submitit.slurm.slurm import SlurmJob
 from test_division import assert_same, run_job, whole  # noqa: F401
 
 from dds.cluster import Request, engine, submit, waiting
@@ -42,7 +43,7 @@ def work(command):
             os.kill(os.getpid(), signal.SIGUSR2)
 
     if "--failing" in command and is_first(folder.path.with_name("failed")):
-        raise KeyError("no memory")
+        raise InputError("no memory:\nnone at all")
     ResultsWriter.on_test_batch_end = interrupted
     with stoppable():
         run_job(folder.path, share="auto")
@@ -125,6 +126,23 @@ def test_slurms_jobs_are_requeued_and_go_on_to_the_same_results(slurm, whole, tm
     assert_same(folder.path, whole)
 
 
+def test_a_job_whose_time_was_over_too_often_fails(slurm, tmp_path):
+    """Of less than ten minutes submitit says that they are over at once."""
+    folder, logs, _ = submitted(Request(2, "slurm", {"time": 9}, 0), tmp_path, "--interrupted")
+    assert run_slurm(logs, 0) == [1]
+    said = engine.last_line_of(SlurmJob(logs, "4242_0").exception())
+    assert said.endswith("Job not requeued because: timed-out too many times.")
+    assert len(folder.part_files()) == 1
+    assert not (slurm / "scontrol.log").exists()
+
+
+def test_a_job_that_was_killed_is_said_to_be():
+    error = UncompletedJobError(
+        "Job 7 with path 7_0_result.pkl\nhas not produced any output (state: FINISHED)"
+    )
+    assert engine.last_line_of(error) == "it was killed, or could not begin"
+
+
 def test_what_sbatch_refuses_is_said(slurm, tmp_path, capfd):
     (slurm / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: Invalid partition' >&2\nexit 1\n")
     with pytest.raises(InputError, match=r"^sbatch refuses the jobs: Invalid partition$"):
@@ -141,7 +159,7 @@ def test_local_jobs_are_waited_for(whole, tmp_path, monkeypatch, capsys):  # noq
         submitted(Request(2, "local", {}, 5), tmp_path, "--interrupted", "--failing")
     assert end.value.code == 1
     said = capsys.readouterr().err
-    assert said.count("failed: KeyError: 'no memory'. Log: ") == 1
+    assert said.count("failed: no memory. Log: ") == 1
     assert "go on by the same command and --name=run" in said
     logs = "".join(path.read_text() for path in (tmp_path / ".jobs" / "run").glob("*.out"))
     assert logs.count("this job is preempted") == logs.count("Requeued job") == 1
