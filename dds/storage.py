@@ -29,13 +29,10 @@ _LONGEST_PAUSE = 30.0  # seconds from one try to the next
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _MISTYPED = re.compile(r"(s3|gs|gcs|memory|file|abfs|az)(:/(?!/)|:[^/])")
 
-_OF_CLOUD = ("s3", "s3a", "gs", "gcs")  # what the extra `cloud` brings
-
-_CREDENTIALS = {
-    "s3": "AWS_ACCESS_KEY_ID, AWS_PROFILE, ~/.aws or the machine's role, and AWS_ENDPOINT_URL",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login",
-}
-"""Where credentials come from."""
+_OF_AWS = "AWS_ACCESS_KEY_ID, AWS_PROFILE, ~/.aws or the machine's role, and AWS_ENDPOINT_URL"
+_OF_GOOGLE = "GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login"
+_CREDENTIALS = {"s3": _OF_AWS, "s3a": _OF_AWS, "gs": _OF_GOOGLE, "gcs": _OF_GOOGLE}
+"""Where credentials come from, for what the extra `cloud` brings."""
 
 _FOREIGN = {
     "botocore",
@@ -115,7 +112,7 @@ def open_storage(place: str | Path) -> tuple[AbstractFileSystem, str]:
         filesystem = fsspec.filesystem(scheme, **options)
         root = filesystem._strip_protocol(str(place)).rstrip("/")
     except ImportError as error:
-        how = f"pip install 'dds[cloud]' ({error})" if scheme in _OF_CLOUD else error
+        how = f"pip install 'dds[cloud]' ({error})" if scheme in _CREDENTIALS else error
         raise InputError(f"{place} needs a package: {how}") from error
     except ValueError as error:
         raise InputError(
@@ -193,7 +190,7 @@ def _code(error: Exception) -> str:
 def _explain(error: Exception, place: str, patience: float) -> str:
     reason = " ".join(str(error).split()) or type(error).__name__
     if _is_refusal(error):
-        source = _CREDENTIALS.get(scheme_of(place).rstrip("a"), "the usual places of its package")
+        source = _CREDENTIALS.get(scheme_of(place), "the usual places of its package")
         return f"{place} is refused: {reason}. Check the credentials, which come from {source}."
     if _code(error) == "NoSuchBucket" or isinstance(error, FileNotFoundError):
         return f"{place}: there is no such bucket ({reason}). Make it, or name another."
