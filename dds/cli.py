@@ -42,7 +42,7 @@ from dds.runs.division import AUTO, matching
 from dds.runs.job import Job
 from dds.runs.places import find_folders, named_by_url, newest_run, open_folder
 from dds.runs.stopping import Stopped, stoppable
-from dds.storage import below
+from dds.storage import below, only_here
 from dds.store import GIB, KnownCrafts, open_store
 from dds.tasks import BaseTask
 from dds.trainer import share_cores, warn_of_lone_processes
@@ -238,8 +238,8 @@ def _compare(arguments: list[str]) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
-        default=Path("comparison.html"),
+        type=str,
+        default="comparison.html",
         help="The page; its figures go to a folder of its name.",
     )
     parser.add_argument(
@@ -249,13 +249,13 @@ def _compare(arguments: list[str]) -> None:
         help="What is printed: where the page is; or the ranking alone, as JSON or CSV.",
     )
     given = parser.parse_args(arguments)
-    check_place(given.out)
+    check_place(out := only_here("out", given.out))
     with named_by_url():
         folders = [folder for place in given.runs for folder in find_folders(place)]  # stay until the end
         runs = read_runs(folders)
-    write_compared(runs, given.out, make_console(quiet=given.show != "page"))
+    write_compared(runs, out, make_console(quiet=given.show != "page"))
     if given.show == "page":
-        print(f"Comparison: {given.out}")
+        print(f"Comparison: {out}")
     else:
         print(json.dumps(rows(rank(runs))) if given.show == "json" else to_csv(rank(runs)).strip())
 

@@ -89,6 +89,17 @@ def local_path(place: str | Path) -> Path:
     return path
 
 
+def only_here(option: str, place: str) -> Path:
+    """Return the path that an option names, which cannot be an URL.
+
+    Raises:
+        InputError: If it is one.
+    """
+    if is_url(place):
+        raise InputError(f"--{option}={place} is on object storage; expected a place on this machine.")
+    return local_path(place).expanduser()
+
+
 def below(place: str | Path, *names: str) -> str:
     """Return what lies below a folder or an URL."""
     if not is_url(place):

@@ -2,7 +2,6 @@
 
 from argparse import SUPPRESS
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from dds.command_line import make_parser
 from dds.evaluation import make_console
 from dds.folders.purified import PurifiedFolder
 from dds.runs.stopping import Stopped, stoppable
+from dds.storage import only_here
 from dds.trainer import build_trainer, share_cores
 
 _PURPOSE = (
@@ -38,9 +38,8 @@ def purify(arguments: list[str]) -> None:
         parser = _parser()
         config = parser.parse_args(arguments)
         protocol = _build(parser, config)
-        folder = PurifiedFolder(
-            config.images.expanduser(), config.out.expanduser(), protocol, _settings(parser, config)
-        )
+        images, out = only_here("images", config.images), only_here("out", config.out)
+        folder = PurifiedFolder(images, out, protocol, _settings(parser, config))
         console = make_console()
         console.print(folder.plan(), highlight=False, soft_wrap=True)
         if not config.plan:
@@ -60,8 +59,8 @@ def _write(folder: PurifiedFolder, device: torch.device, console: Console) -> No
 def _parser() -> ArgumentParser:
     parser = make_parser(_PURPOSE, "purify")
     add = parser.add_argument
-    add("--images", type=Path, required=True, help="The folder; its images may lie anywhere below it.")
-    add("--out", type=Path, required=True, help="Where the purified images go; not below the others.")
+    add("--images", type=str, required=True, help="The folder; its images may lie anywhere below it.")
+    add("--out", type=str, required=True, help="Where the purified images go; not below the others.")
     parser.add_class_arguments(AttackAndPurify, "protocol")
     add("--trainer", type=dict, default={}, help="Its accelerator counts: --trainer.accelerator=cpu.")
     add("--plan", action="store_true", help="Say what there is to do, and stop.")

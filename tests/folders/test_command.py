@@ -53,6 +53,7 @@ def test_neither_task_nor_data_set_is_needed(place, capsys):
         ("--out=out", "images must be set. See --help."),
         ("--images=nowhere --out=out", "there is no folder nowhere. Set --images to"),
         ("--images=empty --out=out", "empty holds no images. Set --images to"),
+        ("--images=photos --out=s3://bucket/out", "--out=s3://bucket/out is on object storage"),
         ("--images=photos --out=photos/out", "--out=photos/out lies in --images=photos"),
         (
             "--images=photos --out=mine.yaml/x",
