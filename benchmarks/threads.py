@@ -20,22 +20,23 @@ class Way:
     Attributes:
         processes: How many, each with its share of the images.
         threads: Of each.
-        policy: What threads do that have nothing to do (`OMP_WAIT_POLICY`): spin (`active`) or sleep
-            (`passive`); empty: as OpenMP likes, which is to spin for a while.
+        spin: How often a thread that has nothing to do looks for work before it sleeps (`GOMP_SPINCOUNT`);
+            None: as often as OpenMP likes.
     """
 
     processes: int
     threads: int
-    policy: str = ""
+    spin: int | None = None
 
     def __str__(self) -> str:
-        waiting = f", waiting {self.policy}" if self.policy else ""
-        return f"{self.processes} x {self.threads} threads{waiting}"
+        looking = "" if self.spin is None else f", {self.spin:,} looks"
+        return f"{self.processes} x {self.threads} threads{looking}"
 
 
 def ways(cores: int) -> list[Way]:
     """Return those that are compared."""
-    return [Way(1, cores), Way(1, cores, "passive"), Way(cores, 1), Way(1, 1)]
+    spins = [Way(1, cores, spin) for spin in (None, 0, 1_000, 10_000, 100_000)]
+    return [*spins, Way(cores, 1), Way(1, 1)]
 
 
 def measure(way: Way, options: Namespace) -> float:
@@ -44,7 +45,7 @@ def measure(way: Way, options: Namespace) -> float:
     command = [sys.executable, "-m", "benchmarks.threads", f"--worker={images}", f"--size={options.size}"]
     command.append(f"--batch={min(options.batch, images)}")
     environment = {**os.environ, "OMP_NUM_THREADS": str(way.threads)}
-    environment |= {"OMP_WAIT_POLICY": way.policy} if way.policy else {}
+    environment |= {} if way.spin is None else {"GOMP_SPINCOUNT": str(way.spin)}
     workers = [
         subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(way.processes)
@@ -107,19 +108,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = made.parse_args(arguments)
     if options.worker:
         return work(options)
-    cores = len(os.sched_getaffinity(0))
-    rows: list[list[object]] = []
+    compared = ways(len(os.sched_getaffinity(0)))
+    print_table(["size", "other processes", "way", "s", f"s / {compared[0]}"], _rows(compared, options))
+    return None
+
+
+def _rows(compared: Sequence[Way], options: Namespace) -> Iterator[Sequence[object]]:
     for others in options.others:
         with busy(others):
-            rounds = [{way: measure(way, options) for way in ways(cores)} for _ in range(options.rounds)]
-        first = ways(cores)[0]
-        for way in ways(cores):
-            seconds = Spread.of([each[way] for each in rounds])
-            rows.append(
-                [options.size, others, way, seconds, Spread.of([one[way] / one[first] for one in rounds])]
-            )
-    print_table(["size", "other processes", "way", "s", f"s / {ways(cores)[0]}"], rows)
-    return None
+            rounds = [{way: measure(way, options) for way in compared} for _ in range(options.rounds)]
+        for way in compared:
+            ratios = Spread.of([one[way] / one[compared[0]] for one in rounds])
+            yield [options.size, others, way, Spread.of([one[way] for one in rounds]), ratios]
 
 
 if __name__ == "__main__":

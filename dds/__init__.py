@@ -8,9 +8,6 @@ protocol = dds.AttackAndPurify(purifier, [50, 145], attacks={"pgd": dds.attacks.
 dds.evaluate(task, loader, protocol).table
 """
 
-import dds.threads  # noqa: F401 (before torch is loaded)
-
-# isort: split
 from dds import attacks, certificates, controls, data, models, purifiers, tasks
 from dds.callbacks import AttackAndPurify
 from dds.errors import InputError

@@ -1,10 +1,9 @@
-"""How many threads compute on processors, and what they do while they wait."""
+"""How many threads compute on processors."""
 
 import os
 from pathlib import Path
 
-# Before torch is loaded: threads that wait by spinning take many times as long where anything else computes.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+import torch
 
 _SET_BY = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _OWN = 0.25  # of the load, at most, is this process's start
@@ -16,13 +15,14 @@ CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 def choose_threads() -> str:
     """Have torch compute with as many threads as there are cores that nothing else keeps busy.
 
+    Threads wait for each other by spinning: two beside one busy process take twice as long as one would, and
+    beside three nine times (`python -m benchmarks.threads`).
+
     Returns:
         What was chosen, in a line; an empty one where the environment says how many there are.
     """
     if any(name in os.environ for name in _SET_BY):
         return ""
-    import torch  # after the environment is set
-
     cores, busy = usable_cores(), os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     free = (os.cpu_count() or 1) - int(busy + 1 - _OWN)
     chosen = max(1, min(cores, free))

@@ -1,8 +1,6 @@
-"""Threads: as many as there are cores to spare, and none that spins."""
+"""Threads: as many as there are cores to spare."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -54,13 +52,3 @@ def test_a_container_may_use_fewer(quota, cores, tmp_path, monkeypatch):
     monkeypatch.setattr(threads, "CPU_QUOTA", tmp_path / "cpu.max")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
     assert threads.usable_cores() == cores
-
-
-def test_threads_sleep_while_they_wait():
-    """It must be said before torch is loaded."""
-    said = "import sys, dds.threads, os; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
-    code = f"import sys; sys.modules['dds'] = type(sys)('dds'); sys.modules['dds'].__path__ = ['dds']; {said}"
-    root = os.path.dirname(os.path.dirname(threads.__file__))  # noqa: PTH120
-    bare = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    found = subprocess.run([sys.executable, "-c", code], cwd=root, env=bare, capture_output=True, text=True)
-    assert found.stdout.split() == ["PASSIVE", "False"]
