@@ -48,7 +48,7 @@ def usable_cores() -> int:
 
 
 def busy_cores() -> float:
-    """Return how many cores other processes keep busy, found by doing nothing for a moment; 0 if not known."""
+    """Return how many cores other processes keep busy, found by waiting for a moment; 0 if not known."""
     try:
         before = _idle_and_all()
         time.sleep(_LOOK)
