@@ -53,9 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--calls",
         type=float,
         default=55.0,
-        help="calls of the diffusion network a second on one GPU, forward or backward, with one image each; "
-        "the default is that of the 256-pixel network on an H200, 2.13 images a second with 26 calls each, "
-        "as python -m benchmarks.gpu prints them",
+        help="calls of the diffusion network a second on one GPU, forward or backward, with one image of "
+        "256 x 256 pixels each; of others the time is taken to grow with their pixels. The default is that "
+        "of the 256-pixel network on an H200, 2.13 images a second with 26 calls each, as python -m "
+        "benchmarks.gpu prints them",
     )
     options = made.parse_args(arguments)
     rows = []
@@ -63,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         job = make_job(case, images=1, attacks=1)
         cost = job.protocol.cost.purifier
         calls = (cost.forward + cost.backward) * case.images
-        hours = [calls / options.calls / gpus / 3600 for gpus in GPUS]
+        seconds = calls / options.calls * np.prod(case.side) / 256**2
+        hours = [seconds / gpus / 3600 for gpus in GPUS]
         crafts = sum(
             craft.images for craft in job.protocol.plan.crafts if craft.attack in job.protocol.attacks
         )

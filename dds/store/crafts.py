@@ -80,13 +80,15 @@ class KnownCrafts:
             settings: What else it depends on, such as seed and levels.
             batch: Images and targets.
         """
-        if not self._works or (attack.task_calls is not None and not attack.task_calls.forward):
-            return []  # what calls no network is read from files
+        if not self._works:
+            return []
         key = (*map(id, (attack, *seen)), repr(settings))
         try:
             if key not in self._crafts:
-                self._crafts[key] = self._digest_of(attack, seen, settings)
-            return [_digest((self._crafts[key], image)) for image in self._images_of(batch)]
+                reads_files = bool(attack.identity())  # whose content is not looked at
+                self._crafts[key] = "" if reads_files else self._digest_of(attack, seen, settings)
+            craft = self._crafts[key]
+            return [_digest((craft, image)) for image in self._images_of(batch)] if craft else []
         except NoFingerprintError as error:
             self._do_without(error)
             return []
@@ -95,9 +97,7 @@ class KnownCrafts:
         parts = [self._look_at(thing) for thing in (attack, *seen)]
         code = code_of({module for part in parts for module in part.modules})
         digests = [part.digest for part in parts]
-        return _digest(
-            (digests, settings, attack.identity(), sorted(self.searched.items()), code, _arithmetic())
-        )
+        return _digest((digests, settings, sorted(self.searched.items()), code, _arithmetic()))
 
     def get(self, names: Sequence[str], image: Tensor, make: Callable[[], Crafted]) -> Crafted:
         """Return attacked images and their marks as they are kept, or made and kept from now on.
