@@ -1,32 +1,28 @@
 """The command line behind `evaluate.py`; of `train.py` see `dds.training`."""
 
 import json
-import os
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from shlex import quote
 from typing import Any, Literal
 
 import torch
 from jsonargparse import ArgumentParser, Namespace
-from lightning.pytorch import Trainer
 from rich.console import Console
 
-from dds.callbacks import AttackAndPurify, CertificateDraws, NetworkProgress
+from dds.callbacks import CertificateDraws, NetworkProgress
 from dds.callbacks.look_ahead import count_known
 from dds.certificates import Certificate
 from dds.cluster import check_command, read_request, submit
-from dds.command_line import Parser, make_parser, plainly, stem
+from dds.command_line import Parser, plainly, stem
 from dds.command_line.nearest import did_you_mean
-from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.evaluation import make_console, make_trainer
 from dds.folders import purify
-from dds.loggers import Live, Loggers
+from dds.loggers import Live
+from dds.options import evaluation_parser, may_go_on, run_folder
 from dds.protocol import Plan
 from dds.reports import summary_tables, write_report
 from dds.reports.certified import certificate_lines, certificate_table
@@ -40,27 +36,11 @@ from dds.runs import ResultsWriter, RunFolder
 from dds.runs.attacked import AttackedFiles, write_manifest
 from dds.runs.division import AUTO, matching
 from dds.runs.job import Job
-from dds.runs.places import find_folders, named_by_url, newest_run, open_folder
+from dds.runs.places import find_folders, named_by_url
 from dds.runs.stopping import Stopped, stoppable
-from dds.storage import below, only_here
-from dds.store import GIB, KnownCrafts, open_store
-from dds.tasks import BaseTask
+from dds.storage import only_here
+from dds.store import KnownCrafts, open_store
 from dds.trainer import share_cores, warn_of_lone_processes
-
-EVALUATION_OPTIONS = {
-    "accelerator",
-    "benchmark",
-    "callbacks",
-    "deterministic",
-    "devices",
-    "inference_mode",
-    "num_nodes",
-    "plugins",
-    "precision",
-    "profiler",
-    "strategy",
-}
-"""What of Lightning's trainer matters to an evaluation."""
 
 Prepared = tuple[ArgumentParser, Namespace, Namespace]
 """Parser, settings, and what was built of them."""
@@ -87,7 +67,7 @@ def carry_out(arguments: list[str]) -> None:
 
 def _prepare(arguments: list[str]) -> Prepared:
     """Read and build what is to be evaluated."""
-    parser = _evaluation_parser()
+    parser = evaluation_parser()
     config = parser.parse_args(arguments)
     config.experiment = config.experiment or stem(config)
     return parser, config, _build(parser, config)
@@ -95,7 +75,7 @@ def _prepare(arguments: list[str]) -> Prepared:
 
 def _build(parser: ArgumentParser, config: Namespace) -> Namespace:
     if not config.plan:
-        _run_folder(config).check(claims=config.share == AUTO)
+        run_folder(config).check(claims=config.share == AUTO)
     torch.manual_seed(getattr(config.protocol, "seed", 0))  # of weights that are not loaded
     return parser.instantiate(config)
 
@@ -154,7 +134,7 @@ def _prepare_certificate(arguments: list[str]) -> Prepared:
     if _leads(arguments):
         (folder,) = find_folders(arguments[0])  # stays until its configuration is read
         arguments = _of_run(folder) + arguments[1:]
-    parser = _evaluation_parser(
+    parser = evaluation_parser(
         "certify",
         "Prove what the purifier guarantees within a radius, from noise draws on clean images. Examples: "
         "evaluate.py certify --config seg_scenes.yaml; evaluate.py certify runs/seg_scenes/study, which "
@@ -203,7 +183,7 @@ def _run_for_jobs(command: list[str], jobs: int) -> tuple[RunFolder, str]:
         raise InputError(f"submit {command[0]}: only evaluations and certify have jobs that share a run.")
     parser, config, built = _prepare_certificate(command[1:]) if certifies else _prepare(command)
     check_command(config)
-    folder = _run_folder(config)
+    folder = run_folder(config)
     folder.look()
     if folder.summary.is_file():
         raise InputError(f"{folder.place} is finished. Give another --name.")
@@ -270,7 +250,7 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     """Do this job's part of a run; the job after which nothing is left finishes it."""
     console = make_console(quiet=config.show != "table")
     job = Job(built.task, built.data, built.protocol, config.share, config.conditions, console)
-    writer = ResultsWriter(_run_folder(config), _text(job, parser, config), _may_go_on(config))
+    writer = ResultsWriter(run_folder(config), _text(job, parser, config), may_go_on(config))
     progress = NetworkProgress(built.protocol, console)
     live = Live(built.logger, config.project, job, writer, progress)
     saving = [AttackedFiles(built.protocol, writer)] if config.save_attacked else []
@@ -305,114 +285,6 @@ def _run(parser: ArgumentParser, config: Namespace, built: Namespace) -> None:
     finally:
         live.stop()
         writer.folder.close()
-
-
-_PURPOSE = (
-    "Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml. evaluate.py "
-    "certify --config seg_scenes.yaml proves what it guarantees, evaluate.py purify --config seg_scenes.yaml "
-    "--images=IN --out=OUT purifies a folder, evaluate.py submit --config seg_scenes.yaml --jobs=8 has jobs "
-    "of a cluster share the work. Of finished runs, evaluate.py report runs/… draws the pages anew, "
-    "evaluate.py compare runs/… one page of all."
-)
-
-
-def _evaluation_parser(command: str = "", description: str = _PURPOSE) -> ArgumentParser:
-    parser = make_parser(description, command)
-    parser.add_subclass_arguments(BaseTask, "task", required=True, help="The task and its network.")
-    parser.add_subclass_arguments(BaseDataModule, "data", required=True, help="The images.")
-    parser.add_class_arguments(AttackAndPurify, "protocol")
-    skipped = set(signature(Trainer).parameters) - EVALUATION_OPTIONS
-    parser.add_class_arguments(Trainer, "trainer", skip=skipped, instantiate=False, sub_configs=True)
-    parser.groups["trainer"].title = "The machine, by Lightning's trainer"
-    parser.set_defaults({"trainer.inference_mode": False})  # attacks need gradients
-    add = parser.add_argument
-    add("--runs", type=str, default="runs", help="Folder of all runs, or an URL: s3://bucket/runs.")
-    add("--experiment", type=str | None, help="Folder of like runs; default: the config's name.")
-    add(
-        "--name",
-        type=str | None,
-        help="Name of the run; default: the time, or with --resume the newest.",
-    )
-    add(
-        "--resume",
-        action="store_true",
-        help="Go on with an interrupted run, keep what it measured; with --name, start it if there is none.",
-    )
-    add(
-        "--share",
-        type=str | None,
-        help="Measure a part of the run's images: auto, those that no other job has claimed when this one "
-        "gets to them, until none is left, so that jobs may join and leave; or 2/5, the second of five fixed "
-        "shares.",
-    )
-    add(
-        "--conditions",
-        type=str | None,
-        help="Measure only some of the run's conditions, e.g. 'clean/*,pgd/*'; other jobs add the others.",
-    )
-    add(
-        "--save_attacked",
-        type=bool,
-        default=False,
-        help="Write each attacked image as a PNG of 8 bits below attacked/ in the run's folder, with a "
-        "manifest of eps, norm and hashes, for other tools to check.",
-    )
-    add(
-        "--logger",
-        type=Loggers,
-        default=True,
-        help="Dashboards: true, Weights & Biases (offline without a key); false, none; or one or a list of "
-        "Lightning's loggers, by class_path.",
-    )
-    add(
-        "--store",
-        type=bool | str | None,
-        help="Where attacked images are kept and looked for, so that none is made twice: a folder, or an URL "
-        "of object storage; false, nowhere. Default: DDS_STORE, or a folder in the user's cache.",
-    )
-    add(
-        "--store_gib",
-        type=float,
-        default=GIB,
-        help="How many GiB that folder may hold; what was not used for longest goes first.",
-    )
-    add("--project", default="dds", help="Weights & Biases project, with --logger=true.")
-    add(
-        "--show",
-        type=Literal["table", "path", "json"],
-        default="table",
-        help="What is printed: progress and tables; the run's folder alone; or summary.json, or with --plan "
-        "the plan, alone.",
-    )
-    add(
-        "--plan",
-        action="store_true",
-        help="Show the conditions and their cost, in network calls for one image, and stop.",
-    )
-    return parser
-
-
-def _run_folder(config: Namespace) -> RunFolder:
-    experiment = below(config.runs, config.experiment)
-    if (config.share or config.conditions) and not config.name:
-        raise InputError("--share and --conditions need --name: of the run that all jobs add to.")
-    if config.name or not config.resume:
-        return open_folder(below(experiment, config.name or _new_name()), numbered=not config.name)
-    newest = newest_run(experiment)
-    if newest is None:
-        raise InputError(f"there is no run in {experiment} to go on with. Leave --resume out.")
-    return open_folder(newest)
-
-
-def _new_name() -> str:
-    """Return the time and, in a sweep, the id of the run: two agents may start in the same second."""
-    of_sweep = [os.environ["WANDB_RUN_ID"]] if "WANDB_SWEEP_ID" in os.environ else []
-    return "_".join([f"{datetime.now():%Y-%m-%d_%H-%M-%S}", *of_sweep])
-
-
-def _may_go_on(config: Namespace) -> bool:
-    """Tell whether there may be a run of this name already; a part of one joins the others."""
-    return bool(config.resume or config.share or config.conditions)
 
 
 def _text(job: Job, parser: ArgumentParser, config: Namespace) -> str:

@@ -26,7 +26,7 @@ class Prepared:
     """Stands for the parser: has read the YAML once and for all, which takes seconds."""
 
     def __init__(self, folder):
-        parser = cli._evaluation_parser()
+        parser = cli.evaluation_parser()
         self.config = parser.parse_args(["--config", "cls_scenes.yaml", *SMALL, f"--runs={folder}"])
         self.instantiate, self.dump = parser.instantiate, parser.dump
 
@@ -44,7 +44,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         prepared = Prepared(folder)
-        patch.setattr(cli, "_evaluation_parser", lambda: prepared)
+        patch.setattr(cli, "evaluation_parser", lambda: prepared)
         patch.setattr(cli, "write_report", lambda folder, summary: folder.report)
         folder = folder / "cls_scenes"
         folder.mkdir()

@@ -10,7 +10,7 @@ from dds.command_line.importing import takes_more
 from dds.command_line.trail import input_error
 from dds.errors import InputError
 
-PARSER = cache(cli._evaluation_parser)  # it keeps nothing of what it reads
+PARSER = cache(cli.evaluation_parser)  # it keeps nothing of what it reads
 
 ATTACK = "protocol: {attacks: {pgd: %s}}"
 NETWORK = "task: {class_path: SemanticSegmentation, init_args: {model: {class_path: %s}}}"
@@ -191,7 +191,7 @@ MISTAKES = {
 def refused(tmp_path, monkeypatch, capsys):
     """Evaluate what cannot be; return the lines that are said."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_evaluation_parser", PARSER)
+    monkeypatch.setattr(cli, "evaluation_parser", PARSER)
 
     def run(*arguments):
         with pytest.raises(SystemExit) as end:

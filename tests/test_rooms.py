@@ -10,6 +10,7 @@ PACKAGE = Path(dds.__file__).parent
 
 ROOMS = (
     ("cli", "training"),
+    ("options",),
     ("folders", "cluster"),
     ("evaluation",),
     ("loggers",),

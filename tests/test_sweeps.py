@@ -4,9 +4,10 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from dds.cli import _evaluation_parser, _new_name, evaluate
+from dds.cli import evaluate
 from dds.command_line import CONFIGS, find_config
 from dds.errors import InputError
+from dds.options import evaluation_parser, new_name
 
 SWEEPS = sorted((CONFIGS / "sweep").glob("*.yaml"))
 
@@ -27,7 +28,7 @@ def command_line(sweep, parameters):
 
 @pytest.mark.parametrize("path", SWEEPS, ids=[path.stem for path in SWEEPS])
 def test_every_parameter_is_an_option(path):
-    sweep, parser = yaml.safe_load(path.read_text()), _evaluation_parser()
+    sweep, parser = yaml.safe_load(path.read_text()), evaluation_parser()
     assert sweep["metric"]["name"] == "worst_utility"
     for parameters in combinations(sweep):
         config = parser.parse_args(command_line(sweep, parameters))
@@ -45,7 +46,7 @@ def test_agents_that_start_in_the_same_second_have_folders_of_their_own(monkeypa
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")
     for run in ("one", "two"):
         monkeypatch.setenv("WANDB_RUN_ID", run)
-        assert _new_name().endswith(f"_{run}")
+        assert new_name().endswith(f"_{run}")
 
 
 def test_a_sweep_is_not_offered_as_a_config():

@@ -201,10 +201,8 @@ class AttackAndPurify(Callback):
         purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
         task.prepare(data, purify)
         if self.known is not None:
-            self.known.searched = {
-                at: one for part in gather([self.known.searched]) for at, one in part.items()
-            }
-            self.known.begin([task, *self.defences.purifiers, *self.attacks.values()])
+            things = [task, *self.defences.purifiers, *self.attacks.values()]
+            self.known.begin(things, gather([self.known.searched]))
 
     def place(self, device: torch.device, dtype: torch.dtype) -> None:
         """Put purifiers and controls on a device, ready for use."""

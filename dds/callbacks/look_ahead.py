@@ -36,7 +36,7 @@ def count_known(protocol: AttackAndPurify, task: BaseTask, data: BaseDataModule)
         return None
     task.eval()
     protocol.place(task.device, cast(torch.dtype, task.dtype))
-    known.begin([task, *protocol.defences.purifiers, *protocol.attacks.values()])
+    known.begin([task, *protocol.defences.purifiers, *protocol.attacks.values()], [known.searched])
     names: list[list[str]] = [[] for _ in protocol.plan.crafts]
     for batch in some.test_dataloader():
         check_batch(batch, task.target)

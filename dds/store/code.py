@@ -11,8 +11,18 @@ from pathlib import Path
 from dds.store.fingerprint import NoFingerprintError
 
 _ALWAYS = ("torch", "torchvision", "numpy")
-_NEVER = {"certificates", "command_line", "folders", "loggers", "reports", "results", "runs", "store"}
-_NEVER |= {"cli.py", "evaluation.py", "training.py"}
+_NEVER = {
+    "certificates",
+    "cluster",
+    "command_line",
+    "folders",
+    "loggers",
+    "reports",
+    "results",
+    "runs",
+    "store",
+}
+_NEVER |= {"cli.py", "evaluation.py", "options.py", "training.py"}
 """What of this package changes no attacked image."""
 
 _HERE = Path(__file__).parents[1]

@@ -1,7 +1,7 @@
 """Which attacked images are known, by all that they depend on."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -41,13 +41,14 @@ class KnownCrafts:
         found: How many images were there.
         made: How many were not.
         damaged: How many entries were not as they had been written.
-        searched: What tells the images of the database from others, by their places.
+        searched: What tells the images of the database that this process has met apart, by their places.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.found = self.made = self.damaged = 0
         self.searched: dict[int, str] = {}
+        self._database = ""
         self._looked: dict[int, _Looked] = {}
         self._crafts: dict[tuple[Any, ...], str] = {}
         self._batch: Any = None
@@ -58,8 +59,14 @@ class KnownCrafts:
         """Take notice of images of the database, `[B, 3, H, W]`, that queries are compared with."""
         self.searched |= {place: _digest(row) for place, row in zip(index.tolist(), image, strict=True)}
 
-    def begin(self, things: Iterable[Any]) -> None:
-        """Look at networks and attacks before the work leaves something in them."""
+    def begin(self, things: Iterable[Any], searched: Iterable[Mapping[int, str]]) -> None:
+        """Look at networks and attacks before the work leaves something in them.
+
+        Args:
+            things: All of them.
+            searched: Of all processes.
+        """
+        self._database = _digest(sorted(item for part in searched for item in part.items()))
         try:
             for thing in things:
                 self._look_at(thing)
@@ -97,7 +104,7 @@ class KnownCrafts:
         parts = [self._look_at(thing) for thing in (attack, *seen)]
         code = code_of({module for part in parts for module in part.modules})
         digests = [part.digest for part in parts]
-        return _digest((digests, settings, sorted(self.searched.items()), code, _arithmetic()))
+        return _digest((digests, settings, self._database, code, _arithmetic()))
 
     def get(self, names: Sequence[str], image: Tensor, make: Callable[[], Crafted]) -> Crafted:
         """Return attacked images and their marks as they are kept, or made and kept from now on.

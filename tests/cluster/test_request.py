@@ -9,7 +9,7 @@ from dds import cli
 from dds.cluster import read_request
 from dds.errors import InputError
 
-PARSER = cache(cli._evaluation_parser)  # it keeps nothing of what it reads
+PARSER = cache(cli.evaluation_parser)  # it keeps nothing of what it reads
 SMALL = ["--config=cls_scenes.yaml", "--data.size=16", "--data.test_images=4", "--logger=false"]
 
 
@@ -80,14 +80,14 @@ def said_of(arguments, capsys):
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_named_before_anything_is_submitted(mistake, slurm, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_evaluation_parser", PARSER)
+    monkeypatch.setattr(cli, "evaluation_parser", PARSER)
     options, expected = MISTAKES[mistake]
     assert expected in said_of([*SMALL, f"--runs={tmp_path / 'runs'}", *options], capsys)
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_that_is_finished_or_another_is_refused(slurm, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "_evaluation_parser", PARSER)
+    monkeypatch.setattr(cli, "evaluation_parser", PARSER)
     options = [*SMALL, f"--runs={tmp_path}", "--jobs=2", "--name=a"]
     run = tmp_path / "cls_scenes" / "a"
     run.mkdir(parents=True)

@@ -344,6 +344,7 @@ def test_images_that_are_searched_count(tmp_path):
         what.known = KnownCrafts(Store(str(tmp_path)))
         if searched is not None:
             what.known.meet_searched(searched, torch.arange(len(searched)))
+        what.known.begin([task], [what.known.searched])
         return what.names_of(what.plan.crafts[1], task, batch, 0)
 
     images = torch.rand(2, 3, 8, 8)
