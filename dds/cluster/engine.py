@@ -15,6 +15,7 @@ from submitit.helpers import environment_variables
 from dds.cluster.request import Request
 from dds.cluster.share import Share
 from dds.errors import InputError
+from dds.threads import usable_cores
 
 _A_YEAR = 525_600
 """Minutes that local jobs may take."""
@@ -78,7 +79,7 @@ def _surroundings(request: Request) -> dict[str, str]:
     found = filter(None, [sys.path[0], os.environ.get("PYTHONPATH")])
     variables = {"PYTHONPATH": os.pathsep.join(found), "PYTHONSAFEPATH": "1"}
     if request.cluster == "local" and "OMP_NUM_THREADS" not in os.environ:
-        variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // request.jobs))
+        variables["OMP_NUM_THREADS"] = str(max(1, usable_cores() // request.jobs))
     return variables
 
 
