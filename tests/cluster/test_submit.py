@@ -197,7 +197,15 @@ class Waiting:
         self.ended = True
 
 
-def test_jobs_of_this_machine_end_with_their_command(tmp_path, capsys):
+@pytest.fixture
+def ctrl_c():
+    """Have Ctrl-C heard: tests in the background are told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_jobs_of_this_machine_end_with_their_command(tmp_path, capsys, ctrl_c):
     job = Waiting(tmp_path / "log")
     with pytest.raises(SystemExit) as end:
         _wait([job], Console(), "study")
