@@ -42,6 +42,8 @@ from dds.storage import only_here
 from dds.store import KnownCrafts, open_store
 from dds.trainer import share_cores, warn_of_lone_processes
 
+Check = Callable[[Namespace], None]
+
 Prepared = tuple[ArgumentParser, Namespace, Namespace]
 """Parser, settings, and what was built of them."""
 
@@ -65,10 +67,11 @@ def carry_out(arguments: list[str]) -> None:
         _plan_or_run(*_prepare(arguments))
 
 
-def _prepare(arguments: list[str]) -> Prepared:
-    """Read and build what is to be evaluated."""
+def _prepare(arguments: list[str], check: Check = lambda config: None) -> Prepared:
+    """Read, check and build what is to be evaluated."""
     parser = evaluation_parser()
     config = parser.parse_args(arguments)
+    check(config)
     config.experiment = config.experiment or stem(config)
     return parser, config, _build(parser, config)
 
@@ -129,8 +132,8 @@ def _certify(arguments: list[str]) -> None:
         _plan_or_run(*_prepare_certificate(arguments))
 
 
-def _prepare_certificate(arguments: list[str]) -> Prepared:
-    """Read and build what is to be certified."""
+def _prepare_certificate(arguments: list[str], check: Check = lambda config: None) -> Prepared:
+    """Read, check and build what is to be certified."""
     if _leads(arguments):
         (folder,) = find_folders(arguments[0])  # stays until its configuration is read
         arguments = _of_run(folder) + arguments[1:]
@@ -142,6 +145,7 @@ def _prepare_certificate(arguments: list[str]) -> Prepared:
     )
     parser.add_class_arguments(Certificate, "certificate")
     config = parser.parse_args(arguments)
+    check(config)
     config.experiment = config.experiment or f"{stem(config)}_certified"
     config.protocol.attacks = config.protocol.controls = None
     built = _build(parser, config)
@@ -181,8 +185,8 @@ def _run_for_jobs(command: list[str], jobs: int) -> tuple[RunFolder, str]:
     certifies = command[:1] == ["certify"]
     if _leads(command) and not certifies:
         raise InputError(f"submit {command[0]}: only evaluations and certify have jobs that share a run.")
-    parser, config, built = _prepare_certificate(command[1:]) if certifies else _prepare(command)
-    check_command(config)
+    prepare = _prepare_certificate if certifies else _prepare
+    parser, config, built = prepare(command[certifies:], check_command)
     folder = run_folder(config)
     folder.look()
     if folder.summary.is_file():

@@ -237,7 +237,7 @@ def test_what_is_refused_from_python_names_its_arguments(in_folder):
 
 
 def test_runs_of_one_second_have_names_of_their_own(in_folder, monkeypatch):
-    monkeypatch.setattr("dds.cli._new_name", lambda: "now")
+    monkeypatch.setattr("dds.options.new_name", lambda: "now")
     monkeypatch.setattr("dds.cli._finish", lambda *arguments: None)
     for _ in range(2):
         evaluate([*SMALL, "--protocol.attacks=null", "--runs=runs", "--logger=false"])

@@ -16,6 +16,7 @@ from test_division import run_job
 from dds import cli
 from dds.errors import InputError
 from dds.runs import RunFolder, whole_file
+from dds.tasks import BaseTask
 
 SMALL = ["--data.size=16", "--data.test_images=20", "--data.limit=8", "--data.batch_size=1", "--logger=false"]
 SMALL += ["--protocol.noise_levels=[10]", "--protocol.draws=2", "--trainer.accelerator=cpu"]
@@ -86,7 +87,7 @@ def evaluate(folder, options, at, send):
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background are told to ignore it
     sys.addaudithook(watch)
-    cli.BaseTask.forward = with_event(cli.BaseTask.forward, happens)
+    BaseTask.forward = with_event(BaseTask.forward, happens)
     cli.evaluate([f"--{name}={value}" for name, value in options.items()])
 
 

@@ -1,6 +1,5 @@
 """What `evaluate.py submit` is asked for, beside the evaluation itself."""
 
-import importlib
 import shutil
 from argparse import Action
 from collections.abc import Iterable
@@ -74,7 +73,7 @@ def read_request(arguments: list[str]) -> tuple[Request, list[str]]:
 
 def _parser() -> ArgumentParser:
     try:
-        slurm = importlib.import_module("submitit.slurm.slurm")
+        from submitit.slurm import slurm
     except ImportError as error:
         raise InputError("Jobs are started by submitit. Run: pip install 'dds[cluster]'") from error
     parser = Parser(usage="%(prog)s submit --config NAME --jobs N [--setting=value …]", description=_PURPOSE)

@@ -189,6 +189,6 @@ def test_code_of_this_package_counts_but_for_what_comes_afterwards():
 
 
 def test_classes_of_a_notebook_are_refused(monkeypatch):
-    monkeypatch.delattr(sys.modules["__main__"], "__file__")
+    monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
     with pytest.raises(NoFingerprintError, match="notebook"):
         code_of(["__main__"])
