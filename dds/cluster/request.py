@@ -73,7 +73,7 @@ def read_request(arguments: list[str]) -> tuple[Request, list[str]]:
 
 def _parser() -> ArgumentParser:
     try:
-        from submitit.slurm import slurm
+        from submitit.slurm.slurm import _make_sbatch_string as settings
     except ImportError as error:
         raise InputError("Jobs are started by submitit. Run: pip install 'dds[cluster]'") from error
     parser = Parser(usage="%(prog)s submit --config NAME --jobs N [--setting=value …]", description=_PURPOSE)
@@ -86,7 +86,7 @@ def _parser() -> ArgumentParser:
         "GPUs; debug, this process itself, one job after another, with a debugger at an error; auto, slurm "
         "where there is sbatch, else local. Only slurm heeds --slurm.",
     )
-    parser.add_function_arguments(slurm._make_sbatch_string, "slurm", skip=_NOT_ASKED)
+    parser.add_function_arguments(settings, "slurm", skip=_NOT_ASKED)
     parser.groups["slurm"].title = "SLURM's options, by submitit; --slurm=FILE reads them from a YAML"
     parser.add_argument(
         "--slurm.max_num_timeout",
