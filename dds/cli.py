@@ -61,10 +61,11 @@ def evaluate(arguments: list[str]) -> None:
 
 def carry_out(arguments: list[str]) -> None:
     """Do what a command line says; errors arrive as they are."""
-    if _leads(arguments):
-        return _command(arguments[0])(arguments[1:])
-    with stoppable(), named_by_url():
-        _plan_or_run(*_prepare(arguments))
+    with named_by_url():
+        if _leads(arguments):
+            return _command(arguments[0])(arguments[1:])
+        with stoppable():
+            return _plan_or_run(*_prepare(arguments))
 
 
 def _prepare(arguments: list[str], check: Check = lambda config: None) -> Prepared:
@@ -135,7 +136,9 @@ def _certify(arguments: list[str]) -> None:
 def _prepare_certificate(arguments: list[str], check: Check = lambda config: None) -> Prepared:
     """Read, check and build what is to be certified."""
     if _leads(arguments):
-        (folder,) = find_folders(arguments[0])  # stays until its configuration is read
+        folder, *others = find_folders(arguments[0])  # stays until its configuration is read
+        if others:
+            raise InputError(f"{arguments[0]} fits {1 + len(others)} runs; expected one to certify.")
         arguments = _of_run(folder) + arguments[1:]
     parser = evaluation_parser(
         "certify",
@@ -205,12 +208,11 @@ def _report(arguments: list[str]) -> None:
         "Draw figures/ and report.html of runs anew, from what their folders hold. Of an interrupted run, as "
         "far as it got. Example: evaluate.py report runs/seg_scenes/*",
     )
-    with named_by_url():
-        for place in parser.parse_args(arguments).runs:
-            for folder in find_folders(place):
-                report = write_report(folder, read_run(folder))
-                folder.publish()
-                print(f"Report: {folder.show(report)}")
+    for place in parser.parse_args(arguments).runs:
+        for folder in find_folders(place):
+            report = write_report(folder, read_run(folder))
+            folder.publish()
+            print(f"Report: {folder.show(report)}")
 
 
 def _compare(arguments: list[str]) -> None:
@@ -234,9 +236,8 @@ def _compare(arguments: list[str]) -> None:
     )
     given = parser.parse_args(arguments)
     check_place(out := only_here("out", given.out))
-    with named_by_url():
-        folders = [folder for place in given.runs for folder in find_folders(place)]  # stay until the end
-        runs = read_runs(folders)
+    folders = [folder for place in given.runs for folder in find_folders(place)]  # stay until the end
+    runs = read_runs(folders)
     write_compared(runs, out, make_console(quiet=given.show != "page"))
     if given.show == "page":
         print(f"Comparison: {out}")

@@ -5,7 +5,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,6 +135,19 @@ def open_storage(place: str | Path) -> tuple[AbstractFileSystem, str]:
     if not root.strip("/") and scheme != "memory":
         raise InputError(f"{place} names no bucket; expected {scheme}://<bucket>/<folder>.")
     return filesystem, root
+
+
+def read_objects(filesystem: AbstractFileSystem, paths: Sequence[str]) -> dict[str, bytes]:
+    """Return the content of small objects, by path, without those that are not there.
+
+    Raises:
+        Exception: What keeps one of them from being read, as the file system says it.
+    """
+    found = filesystem.cat([*paths], on_error="return")
+    for content in found.values():
+        if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
+            raise content
+    return {path: content for path, content in found.items() if isinstance(content, bytes)}
 
 
 def persistently(work: Callable[[], T], place: str, patience: float | None = None) -> T:

@@ -200,7 +200,7 @@ class AttackAndPurify(Callback):
         self.place(pl_module.device, dtype)
         purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
         task.prepare(data, purify)
-        if self.known is not None:
+        if self.known is not None and not task.goes_on:
             things = [task, *self.defences.purifiers, *self.attacks.values()]
             self.known.begin(things, gather([self.known.searched]))
 

@@ -14,7 +14,7 @@ from fsspec.core import has_magic
 
 from dds.errors import InputError
 from dds.runs.whole_file import PARTIAL
-from dds.storage import GREETING, open_storage, persistently, scheme_of
+from dds.storage import GREETING, open_storage, persistently, read_objects, scheme_of
 
 T = TypeVar("T")
 
@@ -184,11 +184,8 @@ class Objects:
 
     def _read(self, names: Collection[str]) -> dict[str, bytes]:
         paths = {self._path(name): name for name in names}
-        found = self._storage.cat([*paths], on_error="return")
-        for content in found.values():
-            if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
-                raise content
-        return {paths[path]: content for path, content in found.items() if isinstance(content, bytes)}
+        found = read_objects(self._storage, [*paths])
+        return {paths[path]: content for path, content in found.items()}
 
     def rename(self, name: str, new: str, patience: float | None = None) -> None:
         """Give an object another name, within so many seconds; killed in between it has both."""

@@ -88,14 +88,17 @@ class Fingerprint:
             case partial():
                 self._add_parts(function=thing.func, arguments=thing.args, named=thing.keywords)
             case Mapping():
-                self._say(type(thing).__name__, len(thing))
+                self._add_name(type(thing))
+                self._say(len(thing))
                 for key, value in thing.items():
                     self._add(key)
                     self._add(value, str(key))
             case Set():
-                self._say(type(thing).__name__, *sorted(self._alone(one) for one in thing))
+                self._add_name(type(thing))
+                self._say(*sorted(self._alone(one) for one in thing))
             case list() | tuple():
-                self._say(type(thing).__name__, len(thing))
+                self._add_name(type(thing))
+                self._say(len(thing))
                 for place, value in enumerate(thing):
                     self._add(value, str(place))
             case _:

@@ -5,14 +5,13 @@ import os
 import sys
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import platformdirs
 
 from dds.errors import InputError
-from dds.storage import GREETING, is_url, open_storage, persistently
+from dds.storage import GREETING, is_url, open_storage, persistently, read_objects
 
 T = TypeVar("T")
 
@@ -79,7 +78,7 @@ class Store:
         """Return those of some entries that are there."""
         paths = {self._path(name): name for name in names}
         try:
-            found = self._try(partial(self._read, list(paths)))
+            found = self._try(lambda: read_objects(self._files, list(paths)))
         except InputError as error:
             self._tell("read", error)
             return {}
@@ -87,13 +86,6 @@ class Store:
             with suppress(OSError):
                 os.utime(path)
         return {paths[path]: content for path, content in found.items()}
-
-    def _read(self, paths: list[str]) -> dict[str, bytes]:
-        found = self._files.cat(paths, on_error="return")
-        for content in found.values():
-            if isinstance(content, Exception) and not isinstance(content, FileNotFoundError):
-                raise content
-        return {path: content for path, content in found.items() if isinstance(content, bytes)}
 
     def count(self, names: Collection[str]) -> int:
         """Return how many of some entries there are."""

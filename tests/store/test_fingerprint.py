@@ -47,7 +47,18 @@ class Slotted:
         self.value = value
 
 
+class Above:
+    class Pair(tuple):
+        pass
+
+
+class Below:
+    class Pair(tuple):
+        pass
+
+
 DIFFERENT = [
+    (Above.Pair("ab"), Below.Pair("ab")),
     (1, 1.0),
     (1, True),
     ("1", 1),
