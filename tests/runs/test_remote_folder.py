@@ -350,6 +350,7 @@ def test_what_wandb_sends_later_lies_with_the_run(memory):
         ([*SMALL, "--resume"], "there is no run in memory://runs/cls_scenes to go on with"),
         (["report", "memory://runs/*/*"], "no run fits"),
         (["report", "memory://runs/scenes/none"], "memory://runs/scenes/none holds no summary.json"),
+        (["certify", "memory://runs/scenes/none"], "memory://runs/scenes/none"),
     ],
 )
 def test_mistakes(memory, server, capsys, arguments, said):  # noqa: F811
