@@ -44,8 +44,6 @@ class Store:
     """
 
     def __init__(self, place: str, gib: float = GIB) -> None:
-        if not gib > 0:
-            raise InputError(f"store_gib={gib}; expected more than 0. To keep nothing set store=false.")
         self.place, self._allowed, self._added = place, gib * 2**30, 0
         self._told: set[str] = set()
         self._is_folder = not is_url(place)
@@ -146,8 +144,10 @@ def open_store(given: str | bool | None, gib: float = GIB) -> Store | None:
         gib: See `Store`.
 
     Raises:
-        InputError: If a place that was named cannot be used.
+        InputError: If a place that was named cannot be used, or nothing may be kept there.
     """
+    if not gib > 0:
+        raise InputError(f"store_gib={gib}; expected more than 0. To keep nothing set store=false.")
     named = os.environ.get("DDS_STORE") if given in (None, True) else given
     if named is False or str(named).lower() == "false":
         return None

@@ -299,9 +299,12 @@ def test_an_url_that_nobody_knows():
         Store("nowhere://bucket")
 
 
-def test_a_bound_is_above_0(tmp_path):
+@pytest.mark.parametrize("place", [None, "named"])
+def test_a_bound_is_above_0(place, tmp_path, monkeypatch):
+    """A warning would be too little, also where the place is the default one."""
+    monkeypatch.delenv("DDS_STORE")
     with pytest.raises(InputError, match="store_gib=0"):
-        Store(str(tmp_path), gib=0)
+        open_store(place and str(tmp_path / place), gib=0)
 
 
 def test_where_it_is(tmp_path, monkeypatch, capsys):
