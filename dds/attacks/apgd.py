@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks.base import one_of, pixels, whole
-from dds.attacks.gradient import project
+from dds.attacks.gradient import Weights, project
 from dds.attacks.look import Look, look
 from dds.attacks.objectives.base import Calls, Objective, Value, at
 from dds.attacks.pgd import PGD, Best
@@ -48,6 +48,7 @@ class APGD(PGD):
             lowest `pixel_accuracy`.
         best: What the answer, and the start of the next stage, is chosen by among the points seen; see `PGD`.
             Steps halve and return by the value, whatever it is.
+        eot_weights: Which of the noise draws count for more in a gradient; see `Weights`.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class APGD(PGD):
         objective: Objective | None = None,
         schedule: Literal["constant", "sea"] = "constant",
         best: Best | None = None,
+        eot_weights: Weights = "equal",
     ) -> None:
         first = 2 * pixels("eps", eps)
-        super().__init__(eps, first, steps, norm, random_start, restarts, eot, objective, best)
+        super().__init__(eps, first, steps, norm, random_start, restarts, eot, objective, best, eot_weights)
         one_of("schedule", schedule, "constant", "sea")
         whole("steps", steps, least=4 if schedule == "sea" else 1)
         if not 0 <= rho <= 1:
@@ -116,13 +118,14 @@ class APGD(PGD):
         self, start: Tensor, hold: Hold, size: float, values: Sequence[Value], streams: Streams
     ) -> Tensor:
         steps = len(values) - 1
-        here = before = best = top = look(start, values[0], streams.child("step", 0), self.eot)
+        first = streams.child("step", 0)
+        here = before = best = top = look(start, values[0], first, self.eot, weights=self.eot_weights)
         pace = Pace(best.value, size, self.rho, by_code=self.schedule == "sea")
         checkpoints = self.checkpoints(steps)
         for step in range(1, steps + 1):
             moved = self._move(here, before.image, hold, pace.size, MOMENTUM if step > 1 else 1.0)
             draw = streams.child("step", step)
-            before, here = here, look(moved, values[step], draw, self.eot, climb=step < steps)
+            before, here = here, look(moved, values[step], draw, self.eot, step < steps, self.eot_weights)
             best, top = best.replaced(here.value > best.value, here), top.more_harmful(here)
             pace.count(here.value)
             if step in checkpoints:

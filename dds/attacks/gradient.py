@@ -1,5 +1,7 @@
 """What attacks that climb a gradient share."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -7,8 +9,50 @@ from dds.attacks.broken_gradients import finite, note_zero
 from dds.attacks.objectives.base import Value
 from dds.noise import Streams
 
+Weights = Literal["equal", "falling", "holding"]
+"""Which noise draws count for more in a gradient that is averaged over them.
 
-def expected_gradient(image: Tensor, value: Value, streams: Streams, draws: int) -> Tensor:
+`equal`: none. `falling`: those on which the objective is largest, so that the worst draw falls. `holding`:
+those on which it is smallest, so that the mean and the vote do. After the weighted EOT of DiffHammer (Wang et
+al., NeurIPS 2024): the softmax, over the draws of an image, of the objective in its standard deviations.
+"""
+
+
+class GradientSum:
+    """The gradients of an objective on several noise draws, added up for each image.
+
+    Args:
+        like: `[B, 3, H, W]`.
+        weights: What draws count; their weights add up to their number.
+    """
+
+    def __init__(self, like: Tensor, weights: Weights) -> None:
+        self._sign = {"equal": 0, "falling": 1, "holding": -1}[weights]
+        self._sum = torch.zeros_like(like)
+        self._each: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, gradient: Tensor, value: Tensor) -> None:
+        """Add a draw: its gradient, `[B, 3, H, W]`, and the objective's values, `[B]`."""
+        if self._sign:
+            self._each.append((gradient, value.detach()))
+        else:
+            self._sum += gradient
+
+    def total(self) -> Tensor:
+        """Return the sum, `[B, 3, H, W]`."""
+        if not self._each:
+            return self._sum
+        gradients, values = (torch.stack(part) for part in zip(*self._each, strict=True))  # (K, B, ...)
+        apart = values - values.mean(0)
+        spread = apart.square().mean(0).sqrt()  # (B,)
+        apart = torch.where(spread > 0, apart / spread, 0.0)
+        shares = torch.where(apart.isfinite(), self._sign * apart, 0.0).softmax(0) * len(values)
+        return (shares[:, :, None, None, None] * gradients).sum(0)
+
+
+def expected_gradient(
+    image: Tensor, value: Value, streams: Streams, draws: int, weights: Weights = "equal"
+) -> Tensor:
     """Return the gradient of an objective, summed over noise draws (Athalye et al., ICML 2018).
 
     Args:
@@ -16,15 +60,17 @@ def expected_gradient(image: Tensor, value: Value, streams: Streams, draws: int)
         value: One value an image.
         streams: Each draw gets a child of its own.
         draws: Number of draws.
+        weights: Which draws count for more.
 
     Returns:
         `[B, 3, H, W]`, 0 where it is not finite; an image's does not depend on the rest of the batch.
     """
     leaf = image.detach().requires_grad_()
-    gradient = torch.zeros_like(leaf)
+    total = GradientSum(image, weights)
     for draw in range(draws):
-        one = torch.autograd.grad(value(leaf, streams.child("eot", draw)).sum(), leaf)[0]
-        gradient += finite(one, streams)
+        seen = value(leaf, streams.child("eot", draw))  # (B,)
+        total.add(finite(torch.autograd.grad(seen.sum(), leaf)[0], streams), seen)
+    gradient = total.total()
     note_zero(streams, gradient)
     return gradient
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks.broken_gradients import finite, note_zero
+from dds.attacks.gradient import GradientSum, Weights
 from dds.attacks.objectives.base import Value, judge
 from dds.noise import Streams
 
@@ -32,20 +33,28 @@ class Look(NamedTuple):
         return self.replaced((other.harm > self.harm) | (tie & (other.value > self.value)), other)
 
 
-def look(image: Tensor, value: Value, streams: Streams, draws: int, climb: bool = True) -> Look:
+def look(
+    image: Tensor,
+    value: Value,
+    streams: Streams,
+    draws: int,
+    climb: bool = True,
+    weights: Weights = "equal",
+) -> Look:
     """Return what is to be seen at `[B, 3, H, W]` points, all of it from the same noise draws.
 
     The gradient is zero, and not computed, where no `climb` follows; for the rest see `expected_gradient`.
     """
     leaf = image.detach().requires_grad_(climb)
-    gradient = torch.zeros_like(image)
+    gradients = GradientSum(image, weights)
     total, harm = image.new_zeros(2, len(image))
     for draw in range(draws):
         with torch.set_grad_enabled(climb):
             seen, hurt = judge(value, leaf, streams.child("eot", draw))  # (B,) each
         if climb:
-            gradient += finite(torch.autograd.grad(seen.sum(), leaf)[0], streams)
+            gradients.add(finite(torch.autograd.grad(seen.sum(), leaf)[0], streams), seen)
         total, harm = total + seen.detach(), harm + hurt
+    gradient = gradients.total()
     if climb:
         note_zero(streams, gradient)
     return Look(image, total / draws, harm / draws, gradient)

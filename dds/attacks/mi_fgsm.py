@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks.base import pixels, whole
-from dds.attacks.gradient import expected_gradient, project
+from dds.attacks.gradient import Weights, expected_gradient, project
 from dds.attacks.objectives.base import Calls, Objective, Value, at
 from dds.attacks.optimiser import Optimiser
 from dds.noise import Streams
@@ -20,6 +20,7 @@ class MIFGSM(Optimiser):
         decay: How much of the momentum is kept; mu in the paper.
         eot: Noise draws that each gradient is averaged over; see `PGD`.
         objective: What is maximised; default the task's own loss.
+        eot_weights: Which of the noise draws count for more in a gradient; see `Weights`.
     """
 
     def __init__(
@@ -30,8 +31,9 @@ class MIFGSM(Optimiser):
         decay: float = 1.0,
         eot: int = 1,
         objective: Objective | None = None,
+        eot_weights: Weights = "equal",
     ) -> None:
-        super().__init__(eps, objective)
+        super().__init__(eps, objective, eot_weights)
         self.steps, self.eot, self.decay = whole("steps", steps), whole("eot", eot), decay
         self.step_size = self.eps / steps if step_size is None else pixels("step_size", step_size)
 
@@ -52,4 +54,4 @@ class MIFGSM(Optimiser):
         return adversarial
 
     def _gradient(self, adversarial: Tensor, value: Value, streams: Streams) -> Tensor:
-        return expected_gradient(adversarial, value, streams, self.eot)
+        return expected_gradient(adversarial, value, streams, self.eot, self.eot_weights)

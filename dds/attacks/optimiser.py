@@ -1,12 +1,13 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from copy import copy
-from typing import Self
+from typing import Self, get_args
 
 import torch
 from torch import Tensor
 
-from dds.attacks.base import Attack
+from dds.attacks.base import Attack, one_of
+from dds.attacks.gradient import Weights
 from dds.attacks.objectives.base import (
     AttackedTask,
     Calls,
@@ -27,14 +28,16 @@ class Optimiser(Attack):
     Args:
         eps: Budget in [0, 1] pixel units; a number or a fraction such as `8/255`.
         objective: What is maximised; default the task's own loss.
+        eot_weights: Which noise draws count for more in a gradient; see `Weights`.
     """
 
     eot: int = 1
     """Noise draws that each gradient and value is averaged over."""
 
-    def __init__(self, eps: float | str, objective: Objective | None) -> None:
+    def __init__(self, eps: float | str, objective: Objective | None, eot_weights: Weights = "equal") -> None:
         super().__init__(eps)
-        self.objective = objective or TaskLoss()
+        one_of("eot_weights", eot_weights, *get_args(Weights))
+        self.objective, self.eot_weights = objective or TaskLoss(), eot_weights
 
     @property
     @abstractmethod

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks.base import one_of, pixels, whole
-from dds.attacks.gradient import expected_gradient
+from dds.attacks.gradient import Weights, expected_gradient
 from dds.attacks.objectives.base import Calls, Objective, Value, at
 from dds.attacks.optimiser import Optimiser
 from dds.errors import InputError
@@ -35,6 +35,7 @@ class Patch(Optimiser):
         steps: Number of steps.
         eot: Noise draws, and places where it moves, that each gradient is averaged over; see `PGD`.
         objective: What is maximised; default the task's own loss.
+        eot_weights: Which of these draws count for more in a gradient; see `Weights`.
     """
 
     norm = "patch"
@@ -48,10 +49,11 @@ class Patch(Optimiser):
         steps: int = 50,
         eot: int = 1,
         objective: Objective | None = None,
+        eot_weights: Weights = "equal",
     ) -> None:
         if not 0 < side <= 1:
             raise InputError(f"side={side}; expected a share of the image's shorter side above 0, up to 1.")
-        super().__init__(side, objective)
+        super().__init__(side, objective, eot_weights)
         one_of("place", place, *get_args(Place))
         if moves and place != "random":
             raise InputError(f"place={place} of a patch that moves; expected random, or moves=false.")
@@ -81,7 +83,8 @@ class Patch(Optimiser):
         corners = self._corners(image, side, streams.child("place"))
         for step in range(self.steps):
             pasted = self._pasted(image, corners, at(value, step / self.steps))
-            gradient = expected_gradient(patch, pasted, streams.child("step", step), self.eot)
+            draws = streams.child("step", step)
+            gradient = expected_gradient(patch, pasted, draws, self.eot, self.eot_weights)
             patch = (patch + self.step_size * gradient.sign()).clamp(0, 1)
         return paste(image, patch, corners)
 

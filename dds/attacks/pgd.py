@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks.base import one_of, pixels, whole
-from dds.attacks.gradient import expected_gradient, project, unit
+from dds.attacks.gradient import Weights, expected_gradient, project, unit
 from dds.attacks.look import Look, look
 from dds.attacks.objectives.base import AttackedTask, Calls, Objective, Purify, Value, at
 from dds.attacks.objectives.judged import Judged
@@ -38,6 +38,7 @@ class PGD(Optimiser):
             right or wrong), its `pixel_accuracy` (segmentation), or the `value` of the objective; default:
             the score where the task answers for each pixel, since a loss may grow while pixels turn right
             again, and the objective is about these answers; else the value.
+        eot_weights: Which of the noise draws count for more in a gradient; see `Weights`.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class PGD(Optimiser):
         eot: int = 1,
         objective: Objective | None = None,
         best: Best | None = None,
+        eot_weights: Weights = "equal",
     ) -> None:
-        super().__init__(eps, objective)
+        super().__init__(eps, objective, eot_weights)
         one_of("norm", norm, "linf", "l2")
         one_of("best", best or "value", *get_args(Best))
         self.step_size = pixels("step_size", step_size)
@@ -90,7 +92,8 @@ class PGD(Optimiser):
         adversarial = self._start(image, streams.child("start")) if self.random_start else image
         for step in range(self.steps):
             now = at(value, step / self.steps)
-            gradient = expected_gradient(adversarial, now, streams.child("step", step), self.eot)
+            draws = streams.child("step", step)
+            gradient = expected_gradient(adversarial, now, draws, self.eot, self.eot_weights)
             moved = adversarial + self.step_size * self._direction(gradient)
             adversarial = project(moved, image, self.eps, self.norm)
         return adversarial

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dds.attacks.base import whole
-from dds.attacks.gradient import expected_gradient
+from dds.attacks.gradient import Weights
 from dds.attacks.mi_fgsm import MIFGSM
 from dds.attacks.objectives.base import AttackedTask, Calls, Objective, Value
 from dds.batch import Batch
@@ -42,6 +42,7 @@ class SIA(MIFGSM):
             `transferattack` the seven of the TransferAttack library (no `resize`, `dct` or `dropout`).
         eot: Noise draws that the gradient at each copy is averaged over; see `PGD`.
         objective: What is maximised; default the task's own loss.
+        eot_weights: Which of the noise draws count for more in a gradient; see `Weights`.
 
     Raises:
         InputError: If an operation is unknown or a number is out of range.
@@ -58,8 +59,9 @@ class SIA(MIFGSM):
         operations: Sequence[str] | Literal["official", "transferattack"] = "official",
         eot: int = 1,
         objective: Objective | None = None,
+        eot_weights: Weights = "equal",
     ) -> None:
-        super().__init__(eps, step_size, steps, decay, eot, objective)
+        super().__init__(eps, step_size, steps, decay, eot, objective, eot_weights)
         self.copies, self.blocks = whole("copies", copies), whole("blocks", blocks)
         self.operations = _known(operations)
 
@@ -104,7 +106,7 @@ class SIA(MIFGSM):
         gradient = torch.zeros_like(adversarial)
         for copy in range(self.copies):
             own = streams.child("copy", copy)
-            gradient += expected_gradient(adversarial, partial(self._value, value, own), own, self.eot)
+            gradient += super()._gradient(adversarial, partial(self._value, value, own), own)
         return gradient / self.copies
 
     def _value(self, value: Value, copy: Streams, image: Tensor, draw: Streams) -> Tensor:

@@ -1,5 +1,5 @@
 import math
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -23,11 +23,14 @@ class Square(Optimiser):
 
     Each step changes a square window of each image at a random place, and is kept where the objective has
     grown. Linf (algorithm 2) starts from stripes, L2 (algorithm 3) from a pattern of tiles, and moves what
-    another window has of the budget to the first. Behind a random purifier, values are compared as drawn.
+    another window has of the budget to the first.
+
+    Behind a random purifier a window may look good by luck, and would then be kept for ever: so the best one
+    is looked at again, on the very draws that each new one is seen through.
 
     Args:
         eps: Budget in [0, 1] pixel units, e.g. `8/255`.
-        steps: Number of windows that are tried.
+        steps: Number of windows that are tried, each at two looks behind a random purifier and one elsewhere.
         norm: `linf` or `l2`.
         window: Share of the image's area that the first windows have; it shrinks as the attack goes on.
         eot: Noise draws that each value is averaged over.
@@ -49,6 +52,7 @@ class Square(Optimiser):
             raise InputError(f"window={window}; expected a share of the image above 0 and up to 1.")
         self.steps, self.eot = whole("steps", steps), whole("eot", eot)
         self.norm, self.window = norm, window
+        self._looks_again = True
 
     @property
     def needs_gradient(self) -> bool:
@@ -57,17 +61,24 @@ class Square(Optimiser):
 
     @property
     def calls(self) -> Calls:
-        """One for the start and one for each step, times draws."""
-        return Calls(forward=(self.steps + 1) * self.eot)
+        """Two for each step, times draws; where nothing is random, one, and one for the start."""
+        return Calls(forward=2 * self.steps * self.eot if self._looks_again else self.steps + 1)
+
+    def with_one_draw(self) -> Self:
+        """Return the same for where nothing is random, and one look at a window is enough; see `Attack`."""
+        once = super().with_one_draw()
+        once._looks_again = False
+        return once
 
     def __call__(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
         """Attack `[B, 3, H, W]` images in [0, 1]; see `Optimiser`."""
-        best = self._start(image, streams.child("start"))
-        reached = expected_value(best, at(value, 0.0), streams.child("look", 0), self.eot)  # (B,)
+        best, reached = self._start(image, streams.child("start")), torch.empty(0)
         for step in range(1, self.steps + 1):
             tried = self._move(best, image, self._side(step, image), streams.child("step", step))
-            now = at(value, step / self.steps)
-            found = expected_value(tried, now, streams.child("look", step), self.eot)
+            now, draws = at(value, step / self.steps), streams.child("look", step)
+            if self._looks_again or step == 1:
+                reached = expected_value(best, now, draws, self.eot)  # (B,)
+            found = expected_value(tried, now, draws, self.eot)
             better = found > reached
             best = torch.where(better.reshape(-1, 1, 1, 1), tried, best)
             reached = torch.where(better, found, reached)

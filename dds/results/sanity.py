@@ -1,7 +1,7 @@
 """Whether attacks work as they should: what more steps, a larger eps and more noise draws change."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -111,19 +111,20 @@ def read(entry: Mapping[str, Any], measure: str) -> Values | None:
 
 
 def findings(summary: Mapping[str, Any]) -> list[str]:
-    """Say in words what the curves of a run show of its attacks: `fine`, `unclear` or `WARNING`.
+    """Say in words what a run shows of its attacks: `fine`, `unclear` or `WARNING`.
 
     Judged are attackers who see the defence in use. More of a setting may not make a weaker attack, the
     largest eps has to break every image, and more steps or noise draws must no longer help much, unless every
     image is broken already; else the attack is too short, or its gradient is masked (Athalye et al., ICML
-    2018, list such signs). Two values differ for sure only where each lies outside the other's interval.
+    2018, list such signs). Such a sign is also an attack without a gradient that does more harm than all that
+    climb one within its budget. Two values differ for sure only where each lies outside the other's interval.
 
     Args:
         summary: The content of `summary.json`.
 
     Returns:
         A line for each curve that can be judged: steps by the loss where it is known, anything else by what
-        becomes of the answers.
+        becomes of the answers. And one for each condition whose gradients fail beside no gradient.
     """
     called = measures(summary)
     *_, outcome = called
@@ -136,7 +137,29 @@ def findings(summary: Mapping[str, Any]) -> list[str]:
             unattacked = read(clean[curve.defence], measure)
             verdict = _verdict(curve, [values for _, values in points], called, unattacked)
             lines.append(f"{curve.axis}, {curve.line}: {_course(called[measure], points)}: {verdict}")
-    return lines
+    return [*lines, *_beaten_gradients(summary, outcome, called[outcome])]
+
+
+def _beaten_gradients(summary: Mapping[str, Any], outcome: str, name: str) -> Iterator[str]:
+    attacks: Mapping[str, Mapping[str, Any]] = summary.get("attacks", {})  # older runs do not say
+    for entry in summary["conditions"]:
+        blind, done = attacks.get(entry["attack"]), read(entry, outcome)
+        if blind is None or blind["gradient"] or done is None:
+            continue
+        climbing = {
+            other["attack"]: harm
+            for other in summary["conditions"]
+            if attacks.get(other["attack"]) == {**blind, "gradient": True}
+            and (other["attacker_sees"], other["defence"]) == (entry["attacker_sees"], entry["defence"])
+            and (harm := read(other, outcome)) is not None
+        }
+        if climbing and all(_exceeds(done, harm) for harm in climbing.values()):
+            best = max(climbing, key=lambda attack: climbing[attack]["value"])
+            yield (
+                f"{entry['key']}, without a gradient: {name} {done['value']:.3g}, against at most "
+                f"{climbing[best]['value']:.3g} of attacks that climb one ({best}): WARNING, the gradient is "
+                "masked, or those attacks are too short."
+            )
 
 
 def _verdict(curve: Curve, values: list[Values], called: dict[str, str], unattacked: Values | None) -> str:

@@ -175,6 +175,10 @@ class Job:
             **self.facts,
             "untrained": [name for name, network in self._networks.items() if is_untrained(network)],
             "attack_precision": protocol.attack_precision,
+            "attacks": {
+                name: {"norm": attack.norm, "eps": attack.eps, "gradient": attack.needs_gradient}
+                for name, attack in protocol.attacks.items()
+            },
             "calls": None if protocol.is_open else asdict(protocol.cost),
             **({"mask_names": list(self.data.mask_names)} if task.target == "mask" else {}),
             "purification_calls": {str(one): protocol.defences.calls(one) for one in protocol.defences.all},

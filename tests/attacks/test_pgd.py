@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from conftest import TinyClassifier, art_classifier
 
 from dds.attacks import PGD
+from dds.attacks.gradient import expected_gradient
 from dds.errors import InputError
 from dds.noise import Streams
 
@@ -85,6 +86,33 @@ def test_more_restarts_are_never_worse(network, images):
     one, many = (PGD(steps=2, restarts=r)(images, value, STREAMS) for r in (1, 5))
     assert (value(many, STREAMS) >= value(one, STREAMS) - 1e-6).all()
     assert (value(many, STREAMS) > value(one, STREAMS)).any()
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [("equal", 1 + 3 + 8), ("falling", None), ("holding", None)],
+)
+def test_draws_count_by_how_near_they_are_to_falling(images, weights, expected):
+    slopes, levels = (1.0, 3.0, 8.0), (0.0, 1.0, 5.0)
+
+    def value(image, streams):
+        draw = streams.path[-1]
+        return levels[draw] + slopes[draw] * (image - images).sum((1, 2, 3))
+
+    gradient = expected_gradient(images, value, STREAMS, 3, weights)
+    if expected is None:  # shares by the values in their standard deviations
+        apart = (np.array(levels) - np.mean(levels)) / np.std(levels) * (1 if weights == "falling" else -1)
+        expected = 3 * (np.exp(apart) / np.exp(apart).sum()) @ slopes
+    assert gradient.unique().numpy() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", ["falling", "holding"])
+def test_equal_draws_count_equally(images, weights):
+    def value(image, streams):
+        return image.square().sum((1, 2, 3))
+
+    one = expected_gradient(images, value, STREAMS, 2, weights)
+    assert torch.allclose(one, expected_gradient(images, value, STREAMS, 2))
 
 
 def test_eot_averages_gradients_over_fresh_draws(images):

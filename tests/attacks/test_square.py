@@ -40,7 +40,7 @@ class Path:
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_each_step_changes_a_window_within_the_budget(norm):
     image = 0.3 + 0.4 * torch.rand(4, 3, 20, 16, generator=torch.Generator().manual_seed(3))
-    path, attack = Path(), Square(0.1, 30, norm)
+    path, attack = Path(), Square(0.1, 30, norm).with_one_draw()
     found = attack(image, path, STREAMS)
     assert torch.equal(found, path.points[-1])
     sides = [attack._side(step, image) for step in range(1, 31)]
@@ -80,12 +80,27 @@ def test_an_image_depends_on_its_stream_alone(task, batch):
     assert not torch.allclose(attack.craft(task, alone, [bare], Streams(1, (2,))), one)
 
 
-def test_calls_are_those_that_are_planned(task, batch):
+@pytest.mark.parametrize(
+    ("attack", "planned"), [(Square(0.1, 7, eot=3), 42), (Square(0.1, 7, eot=3).with_one_draw(), 8)]
+)
+def test_calls_are_those_that_are_planned(task, batch, attack, planned):
     calls = []
     task.model.register_forward_hook(lambda *arguments: calls.append(None))
-    attack = Square(0.1, 7, eot=3)
     attack.craft(task, batch, [bare], STREAMS)
-    assert attack.calls == Calls(forward=len(calls)) == Calls(24)
+    assert attack.calls == Calls(forward=len(calls)) == Calls(planned)
+
+
+def test_a_lucky_draw_is_not_kept(task, batch):
+    value = Margin().bind(task, batch, bare)
+
+    def lucky(image, streams):
+        luck = streams.child("luck").normal(image[:, 0, 0, 0]).double()
+        return value(image, streams).double() + 10 * luck
+
+    calm = Square(0.1, 100)(batch["image"], lambda image, streams: value(image, streams).double(), STREAMS)
+    assert torch.equal(Square(0.1, 100)(batch["image"], lucky, STREAMS), calm)
+    fooled = Square(0.1, 100).with_one_draw()(batch["image"], lucky, STREAMS)
+    assert (value(fooled, None) < value(calm, None)).all()
 
 
 def test_any_task_can_be_searched(images):

@@ -62,6 +62,34 @@ def test_a_run_without_curves_has_no_findings():
     assert without_curves(summary) == summary
 
 
+def blind_against_climbing(square, pgd, square_eps=0.1, seen="same"):
+    attacks = {
+        "square": {"norm": "linf", "eps": square_eps, "gradient": False},
+        "pgd": {"norm": "linf", "eps": 0.1, "gradient": True},
+        "apgd": {"norm": "linf", "eps": 0.1, "gradient": True},
+    }
+    entries = [
+        entry("square", seen, 50, attack_success=square),
+        entry("pgd", "same", 50, attack_success=pgd),
+        entry("apgd", "same", 50, attack_success=0.1),
+    ]
+    return {**summary_of(*entries), "attacks": attacks}
+
+
+def test_an_attack_without_a_gradient_that_does_more_harm_shows_a_masked_one():
+    (finding,) = findings(blind_against_climbing(0.8, 0.5))
+    assert finding.startswith("square/same/t50, without a gradient: attack success 0.8, against at most 0.5")
+    assert "(pgd): WARNING, the gradient is masked" in finding
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"pgd": 0.76}, {"pgd": 0.9}, {"pgd": 0.5, "square_eps": 0.2}, {"pgd": 0.5, "seen": "none"}],
+)
+def test_it_shows_nothing_within_the_interval_or_of_another_budget_or_sight(other):
+    assert findings(blind_against_climbing(0.8, **other)) == []
+
+
 def test_attacks_that_work():
     steps = curve("steps", [2.0, 4.0, 4.1], "loss", spread=0.5)
     eps = curve("eps255", [0.3, 0.8, 1.0], sees="same", t=50)
