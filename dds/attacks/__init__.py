@@ -11,6 +11,7 @@ from dds.attacks.objectives.margin import DLR, Margin
 from dds.attacks.objectives.mask_losses import BalancedMaskedCrossEntropy, JensenShannon, MaskedCrossEntropy
 from dds.attacks.objectives.predicted_noise import PredictedNoise
 from dds.attacks.objectives.purified_distance import PurifiedDistance
+from dds.attacks.objectives.purified_twice import PurifiedTwice
 from dds.attacks.objectives.seg_pgd import SegPGD
 from dds.attacks.objectives.targeted_loss import TargetedLoss
 from dds.attacks.objectives.task_score import TaskScore
@@ -42,6 +43,7 @@ __all__ = [
     "Patch",
     "PredictedNoise",
     "PurifiedDistance",
+    "PurifiedTwice",
     "SegPGD",
     "Square",
     "TargetedLoss",

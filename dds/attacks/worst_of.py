@@ -21,6 +21,9 @@ class WorstOf(Attack):
     Behind a random purifier, attacks are compared on draws of the attacker's own, the same for all of them,
     and not on those of the evaluation.
 
+    Once every image of a batch does as badly as can be on all of these draws, as a class that is always wrong,
+    the attacks that follow are left out: none of them could be kept. Calls are counted as if they were not.
+
     Args:
         attacks: Attacks by name, of one norm and one `eps`.
         judge: What hurts; default the task's own score of an image.
@@ -90,6 +93,8 @@ class WorstOf(Attack):
         judge = self.judge.bind_average(task, batch, through)
         worst, harm = batch["image"], torch.full_like(batch["image"][:, 0, 0, 0], -torch.inf)
         for name, attack in self.attacks.items():
+            if (harm >= self.judge.most(task)).all():
+                break
             found = attack.craft(task, batch, through, streams.child("attack", name)).detach()
             done = expected_value(found, judge, streams.child("judge"), self.eot)  # (B,)
             more = done > harm

@@ -3,7 +3,8 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork
 from torch import nn
 
-from dds.attacks import PGD, FeatureDistance, PredictedNoise, PurifiedDistance, TaskLoss
+from dds.attacks import PGD, FeatureDistance, PredictedNoise, PurifiedDistance, PurifiedTwice, TaskLoss
+from dds.attacks.objectives.base import Calls
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.purifiers import DiffusionDenoiser
@@ -47,6 +48,15 @@ def test_purified_distance_by_its_formula(task, batch, purify, images):
     assert torch.allclose(value(moved, STREAMS), expected)
 
 
+def test_purified_twice_by_its_formula_and_calls(task, batch, purify, images):
+    once = purify(images, STREAMS)
+    again = purify(once, STREAMS.child("again"))
+    value = PurifiedTwice().bind(task, batch, purify)
+    assert torch.allclose(value(images, STREAMS), ((again - once) ** 2).flatten(1).mean(1))
+    attack = PGD(steps=3, eot=2, objective=PurifiedTwice())
+    assert (attack.task_calls, attack.purifier_calls) == (Calls(), Calls(12, 12))
+
+
 def test_purified_distance_grows_on_noise_that_the_attack_did_not_see(task, batch, purify, images):
     value = PurifiedDistance().bind(task, batch, purify)
     assert (value(images, STREAMS) == 0).all()
@@ -86,6 +96,7 @@ def test_predicted_noise_follows_from_the_images(task, batch, images, t):
         PurifiedDistance(),
         PredictedNoise(),
         PredictedNoise("clean"),
+        PurifiedTwice(),
         FeatureDistance("body.1", reference="purified"),
     ],
 )

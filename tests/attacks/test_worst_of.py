@@ -67,6 +67,29 @@ def test_an_image_is_broken_if_any_attack_breaks_it(task, batch):
         assert (task(found).argmax(1) != batch["label"]).all()
 
 
+@pytest.mark.parametrize(("strength", "crafted"), [(0.5, ["first"]), (0.0, ["first", "second"])])
+def test_what_cannot_do_more_harm_is_left_out(task, batch, strength, crafted):
+    batch["label"] = task(batch["image"]).argmax(1)
+    asked = []
+
+    class Noted(PGD):
+        def craft(self, task, batch, through, streams):
+            asked.append(streams.path[-1])
+            return super().craft(task, batch, through, streams)
+
+    first, second = (Noted(0.5, size, steps=5, random_start=False) for size in (strength / 5, 0.1))
+    attack = WorstOf({"first": first, "second": second})
+    found = attack.craft(task, batch, [bare], STREAMS)
+    assert asked == crafted
+    assert (task(found).argmax(1) != batch["label"]).all()
+    assert attack.task_calls == Calls(2 * (5 + 1), 2 * 5)
+
+
+def test_an_error_without_a_bound_is_never_large_enough(images):
+    task = DepthEstimation(torch.nn.Conv2d(3, 1, 1)).requires_grad_(False)
+    assert TaskScore().most(task) == float("inf")
+
+
 def test_sea_is_worse_than_each_of_its_attacks(images):
     task = SemanticSegmentation(TinySegmenter()).requires_grad_(False)
     batch = {"image": images, "mask": task(images).argmax(1)}

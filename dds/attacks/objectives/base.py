@@ -1,5 +1,6 @@
 """What attacks maximise: closures from an image to one value an image."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -126,6 +127,10 @@ class Objective(ABC):
     def bind_average(self, task: AttackedTask, batch: Batch, through: Sequence[Purify]) -> Value:
         """Return the mean of the objective over all that the attacker looks through."""
         return average([self.bind(task, batch, purify) for purify in through])
+
+    def most(self, task: AttackedTask) -> float:
+        """Return what no image can exceed; infinity where there is no such bound."""
+        return math.inf
 
     def task_calls(self, evaluations: Calls) -> Calls:
         """Count calls of the task's network for so many evaluations and gradients of the objective."""

@@ -1,0 +1,90 @@
+"""The attacks that are compared at an equal number of network calls."""
+
+from dds.attacks import (
+    APGD,
+    DLR,
+    MIFGSM,
+    PGD,
+    Attack,
+    BalancedMaskedCrossEntropy,
+    CosPGD,
+    FeatureDistance,
+    JensenShannon,
+    Margin,
+    MaskedCrossEntropy,
+    Objective,
+    SegPGD,
+    Square,
+    WorstOf,
+)
+
+EPS = 8 / 255
+_CLASSES = ("label", "labels")
+
+
+def contenders(target: str, calls: int) -> dict[str, Attack]:
+    """Return the attacks on a task that is scored by `target`, each of at most so many calls an image.
+
+    A call is one forward or one backward of the purifier with the task behind it, so a gradient takes two.
+
+    Args:
+        target: As `BaseTask.target`.
+        calls: The budget.
+    """
+    steps = calls // 2
+    attacks: dict[str, Attack] = {
+        "pgd": _pgd(steps),
+        "pgd_step8": PGD(EPS, EPS / 8, steps),
+        "pgd_step2": PGD(EPS, EPS / 2, steps),
+        "pgd_eot5": _pgd(steps, eot=5),
+        "pgd_eot5_falling": PGD(EPS, EPS / 4, steps // 5, eot=5, eot_weights="falling"),
+        "pgd_eot5_holding": PGD(EPS, EPS / 4, steps // 5, eot=5, eot_weights="holding"),
+        "mifgsm": MIFGSM(EPS, EPS / 8, steps),
+        "apgd": APGD(EPS, steps - 1),
+        "apgd_eot5": APGD(EPS, steps // 5 - 1, eot=5),
+        "square": Square(EPS, calls // 2),
+    }
+    attacks |= {f"pgd_{name}": _pgd(steps - 1, objective=loss) for name, loss in _OBJECTIVES[target].items()}
+    if steps >= 400:
+        attacks["pgd_20x20"] = PGD(EPS, EPS / 4, 20, eot=20)  # as published for random defences
+    return attacks | _peers(target, calls)
+
+
+def _pgd(steps: int, eot: int = 1, objective: Objective | None = None) -> PGD:
+    return PGD(EPS, EPS / 4, steps // eot, eot=eot, objective=objective)
+
+
+def _peers(target: str, calls: int) -> dict[str, Attack]:
+    """Return what others take for the strongest, on a budget: AutoAttack's rand version, and SEA."""
+    losses: dict[str, Objective | None] = {}
+    if target == "label":
+        losses, eot = {"ce": None, "dlr": DLR()}, 20 if calls >= 1000 else 5
+        steps = (calls // 2 - 2 * eot) // (2 * eot)
+        rand: dict[str, Attack] = {
+            name: APGD(EPS, steps, eot=eot, objective=loss) for name, loss in losses.items()
+        }
+        return {"autoattack_rand": WorstOf(rand, eot=eot)}
+    if target == "mask":
+        losses = {"mce": MaskedCrossEntropy(), "mce_bal": BalancedMaskedCrossEntropy(), "js": JensenShannon()}
+        steps = calls // 2 // 3 - 3
+        sea: dict[str, Attack] = {
+            name: APGD(EPS, steps, objective=loss, schedule="sea") for name, loss in losses.items()
+        }
+        return {"sea": WorstOf(sea)}
+    return {}
+
+
+_OBJECTIVES: dict[str, dict[str, Objective]] = {
+    "label": {"margin": Margin(), "dlr": DLR()},
+    "mask": {
+        "cospgd": CosPGD(),
+        "segpgd": SegPGD(),
+        "masked": MaskedCrossEntropy(),
+        "balanced": BalancedMaskedCrossEntropy(),
+        "js": JensenShannon(),
+    },
+    "depth": {},
+    "relevance": {"features": FeatureDistance()},
+    "boxes": {},
+}
+"""What is climbed besides the task's own loss, by what a task is scored by."""
