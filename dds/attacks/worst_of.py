@@ -21,7 +21,7 @@ class WorstOf(Attack):
     Behind a random purifier, attacks are compared on draws of the attacker's own, the same for all of them,
     and not on those of the evaluation.
 
-    Once every image of a batch does as badly as can be on all of these draws, as a class that is always wrong,
+    Once every image of a batch does as badly as can be on all of these draws, as a class always wrong does,
     the attacks that follow are left out: none of them could be kept. Calls are counted as if they were not.
 
     Args:
