@@ -18,6 +18,7 @@ from dds.attacks.optimiser import Optimiser
 from dds.attacks.patch import Patch
 from dds.attacks.pgd import PGD
 from dds.attacks.sia import SIA
+from dds.attacks.spatial import StAdv
 from dds.attacks.square import Square
 from dds.attacks.worst_of import WorstOf
 
@@ -44,6 +45,7 @@ __all__ = [
     "PurifiedDistance",
     "SegPGD",
     "Square",
+    "StAdv",
     "TargetedLoss",
     "TaskLoss",
     "TaskScore",
