@@ -3,6 +3,7 @@ from dds.attacks.attacked_images import AttackedImages
 from dds.attacks.base import Attack
 from dds.attacks.libraries.art_attack import ArtAttack
 from dds.attacks.libraries.auto_attack import AutoAttack
+from dds.attacks.low_frequency import LowFrequency
 from dds.attacks.mi_fgsm import MIFGSM
 from dds.attacks.objectives.base import Objective, TaskLoss
 from dds.attacks.objectives.cos_pgd import CosPGD
@@ -36,6 +37,7 @@ __all__ = [
     "CosPGD",
     "FeatureDistance",
     "JensenShannon",
+    "LowFrequency",
     "Margin",
     "MaskedCrossEntropy",
     "Objective",

@@ -32,6 +32,9 @@ class Optimiser(Attack):
     eot: int = 1
     """Noise draws that each gradient and value is averaged over."""
 
+    random_start: bool = False
+    """Whether it starts away from the image."""
+
     def __init__(self, eps: float | str, objective: Objective | None) -> None:
         super().__init__(eps)
         self.objective = objective or TaskLoss()
