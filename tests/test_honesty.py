@@ -35,7 +35,18 @@ from scipy import stats
 from torch.utils.data import Subset
 
 import dds.purifiers
-from dds.attacks import APGD, MIFGSM, PGD, SIA, ArtAttack, Attack, PurifiedDistance, WorstOf
+from dds.attacks import (
+    APGD,
+    MIFGSM,
+    PGD,
+    SIA,
+    ArtAttack,
+    Attack,
+    LowFrequency,
+    PurifiedDistance,
+    StAdv,
+    WorstOf,
+)
 from dds.callbacks import AttackAndPurify
 from dds.command_line import CONFIGS
 from dds.controls import GaussianNoise
@@ -114,6 +125,9 @@ class Told(Attack):
         finally:
             self.roles.pop()
 
+    def spent(self, attacked, image):
+        return self.attack.spent(attacked, image)
+
 
 def protocol(**options):
     settings = {"noise_levels": [145], "attacks": {"pgd": PGD(steps=2)}, "draws": 3}
@@ -166,6 +180,8 @@ ATTACKS = {
     "apgd": APGD(steps=2, norm="l2"),
     "mi-fgsm": MIFGSM(steps=2),
     "sia": SIA(steps=1, copies=2),
+    "low frequency": LowFrequency(PGD(steps=1), [4, 2]),
+    "flow": StAdv(steps=2, eot=2),
     "worst of": WorstOf({"a": PGD(steps=1), "b": MIFGSM(steps=1)}, eot=2),
     "purified distance": PGD(steps=2, objective=PurifiedDistance()),
     "art": ArtAttack("art.attacks.evasion.FastGradientMethod"),

@@ -6,7 +6,7 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
 from torch import nn
 
-from dds.attacks import APGD, MIFGSM, PGD, SIA, ArtAttack, AutoAttack, WorstOf
+from dds.attacks import APGD, MIFGSM, PGD, SIA, ArtAttack, AutoAttack, LowFrequency, WorstOf
 from dds.callbacks import AttackAndPurify
 from dds.errors import InputError
 from dds.purifiers import DiffusionDenoiser
@@ -23,6 +23,7 @@ from dds.tasks import Classification, MultiLabelClassification, SemanticSegmenta
         AutoAttack(eps=8),
         ArtAttack("art.attacks.evasion.FastGradientMethod", eps=8),
         WorstOf({"pgd": PGD(eps=8)}),
+        LowFrequency(PGD(eps=8)),
     ],
     ids=lambda one: type(one).__name__,
 )

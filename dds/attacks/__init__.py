@@ -3,6 +3,7 @@ from dds.attacks.attacked_images import AttackedImages
 from dds.attacks.base import Attack
 from dds.attacks.libraries.art_attack import ArtAttack
 from dds.attacks.libraries.auto_attack import AutoAttack
+from dds.attacks.low_frequency import LowFrequency
 from dds.attacks.mi_fgsm import MIFGSM
 from dds.attacks.objectives.base import Objective, TaskLoss
 from dds.attacks.objectives.cos_pgd import CosPGD
@@ -19,6 +20,7 @@ from dds.attacks.optimiser import Optimiser
 from dds.attacks.patch import Patch
 from dds.attacks.pgd import PGD
 from dds.attacks.sia import SIA
+from dds.attacks.spatial import StAdv
 from dds.attacks.square import Square
 from dds.attacks.worst_of import WorstOf
 
@@ -36,6 +38,7 @@ __all__ = [
     "CosPGD",
     "FeatureDistance",
     "JensenShannon",
+    "LowFrequency",
     "Margin",
     "MaskedCrossEntropy",
     "Objective",
@@ -46,6 +49,7 @@ __all__ = [
     "PurifiedTwice",
     "SegPGD",
     "Square",
+    "StAdv",
     "TargetedLoss",
     "TaskLoss",
     "TaskScore",

@@ -34,6 +34,9 @@ class Optimiser(Attack):
     eot: int = 1
     """Noise draws that each gradient and value is averaged over."""
 
+    random_start: bool = False
+    """Whether it starts away from the image."""
+
     def __init__(self, eps: float | str, objective: Objective | None, eot_weights: Weights = "equal") -> None:
         super().__init__(eps)
         one_of("eot_weights", eot_weights, *get_args(Weights))

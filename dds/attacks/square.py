@@ -34,6 +34,7 @@ class Square(Optimiser):
         norm: `linf` or `l2`.
         window: Share of the image's area that the first windows have; it shrinks as the attack goes on.
         eot: Noise draws that each value is averaged over.
+        random_start: Start from the stripes or tiles instead of the image.
         objective: What is maximised; default the task's own loss.
     """
 
@@ -44,6 +45,7 @@ class Square(Optimiser):
         norm: Literal["linf", "l2"] = "linf",
         window: float = 0.8,
         eot: int = 1,
+        random_start: bool = True,
         objective: Objective | None = None,
     ) -> None:
         super().__init__(eps, objective)
@@ -51,7 +53,7 @@ class Square(Optimiser):
         if not 0 < window <= 1:
             raise InputError(f"window={window}; expected a share of the image above 0 and up to 1.")
         self.steps, self.eot = whole("steps", steps), whole("eot", eot)
-        self.norm, self.window = norm, window
+        self.norm, self.window, self.random_start = norm, window, random_start
         self._looks_again = True
 
     @property
@@ -72,7 +74,8 @@ class Square(Optimiser):
 
     def __call__(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
         """Attack `[B, 3, H, W]` images in [0, 1]; see `Optimiser`."""
-        best, reached = self._start(image, streams.child("start")), torch.empty(0)
+        best = self._start(image, streams.child("start")) if self.random_start else image
+        reached = torch.empty(0)
         for step in range(1, self.steps + 1):
             tried = self._move(best, image, self._side(step, image), streams.child("step", step))
             now, draws = at(value, step / self.steps), streams.child("look", step)

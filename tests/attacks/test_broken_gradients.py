@@ -4,7 +4,7 @@ import torch
 from callbacks.test_attack_and_purify import Arrays, run
 from conftest import TinyClassifier
 
-from dds.attacks import APGD, MIFGSM, PGD, SIA, ArtAttack
+from dds.attacks import APGD, MIFGSM, PGD, SIA, ArtAttack, LowFrequency
 from dds.attacks.broken_gradients import finite, watch_gradients
 from dds.callbacks import AttackAndPurify
 from dds.noise import Streams
@@ -45,6 +45,7 @@ def test_nobody_has_to_watch():
         MIFGSM(steps=2),
         SIA(steps=2, copies=2, blocks=2, operations=["scale"]),
         APGD(steps=4),
+        LowFrequency(PGD(steps=2), [4, 2]),
         ArtAttack("art.attacks.evasion.FastGradientMethod"),
     ],
     ids=lambda attack: type(attack).__name__,

@@ -80,6 +80,14 @@ def test_an_image_depends_on_its_stream_alone(task, batch):
     assert not torch.allclose(attack.craft(task, alone, [bare], Streams(1, (2,))), one)
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_it_may_start_from_the_image(images, norm):
+    path = Path()
+    found = Square(0.1, 3, norm, random_start=False).with_one_draw()(images, path, STREAMS)
+    assert torch.equal(path.points[0], images)
+    assert not torch.equal(found, images)
+
+
 @pytest.mark.parametrize(
     ("attack", "planned"), [(Square(0.1, 7, eot=3), 42), (Square(0.1, 7, eot=3).with_one_draw(), 8)]
 )

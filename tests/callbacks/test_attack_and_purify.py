@@ -6,7 +6,18 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
 from lightning.pytorch import Callback, Trainer
 
-from dds.attacks import APGD, MIFGSM, PGD, SIA, FeatureDistance, Optimiser, PurifiedDistance, WorstOf
+from dds.attacks import (
+    APGD,
+    MIFGSM,
+    PGD,
+    SIA,
+    FeatureDistance,
+    LowFrequency,
+    Optimiser,
+    PurifiedDistance,
+    StAdv,
+    WorstOf,
+)
 from dds.attacks.objectives.base import Calls
 from dds.callbacks import AttackAndPurify, NetworkProgress
 from dds.callbacks.rehearsal import Findings
@@ -83,6 +94,8 @@ SEVERAL_DRAWS = {
     "apgd": APGD(steps=3, eot=4, restarts=2),
     "mifgsm": MIFGSM(steps=2, eot=4),
     "sia": SIA(steps=1, copies=2, eot=4),
+    "low": LowFrequency(APGD(steps=2, eot=4), [4, 2]),
+    "flow": StAdv(steps=2, eot=4),
     "worst": WorstOf({"pgd": PGD(steps=1, eot=4), "mifgsm": MIFGSM(steps=1, eot=3)}, eot=4),
     "distance": PGD(steps=2, eot=4, objective=PurifiedDistance()),
 }
