@@ -194,8 +194,8 @@ class AttackAndPurify(Callback):
         self._while_testing.enter_context(repeatable(pl_module.device))
         task, dtype = cast(BaseTask, pl_module), cast(torch.dtype, pl_module.dtype)
         data = cast(Any, trainer).datamodule
-        for name in dict.fromkeys(craft.attack for craft in self.plan.crafts if craft.attack in self.attacks):
-            self.attacks[name].prepare(data)
+        for attack in self.plan.attacks(self.attacks):
+            attack.prepare(data)
         to_precision(task.model, dtype)
         self.place(pl_module.device, dtype)
         purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}

@@ -58,7 +58,7 @@ def rehearse(
     task.check_output(output)
     if features is not None:
         one["features"] = features
-    for attack in attacks.values():
+    for attack in plan.attacks(attacks):
         attack.check(task, one)
     with torch.autocast(image.device.type, enabled=False):
         return Findings(
