@@ -195,7 +195,8 @@ def _evaluate(
     if made.world_size > 1:
         raise InputError(f"{made.world_size} processes; from Python there is one. Use evaluate.py for more.")
     try:
-        with stoppable(), as_found(task, *protocol.defences.purifiers, *protocol.controls.values()):
+        lent = (*protocol.defences.purifiers, *protocol.controls.values(), *protocol.surrogates.values())
+        with stoppable(), as_found(task, *lent):
             job.measure(made, writer)
         job.merge(writer.folder)
         summary = write_summary(job, writer.folder, certificate)

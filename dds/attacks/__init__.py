@@ -19,6 +19,7 @@ from dds.attacks.patch import Patch
 from dds.attacks.pgd import PGD
 from dds.attacks.sia import SIA
 from dds.attacks.square import Square
+from dds.attacks.transfer import Transfer
 from dds.attacks.worst_of import WorstOf
 
 __all__ = [
@@ -47,5 +48,6 @@ __all__ = [
     "TargetedLoss",
     "TaskLoss",
     "TaskScore",
+    "Transfer",
     "WorstOf",
 ]
