@@ -4,9 +4,9 @@ import logging
 import re
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, cast
 
@@ -195,7 +195,8 @@ def _evaluate(
     if made.world_size > 1:
         raise InputError(f"{made.world_size} processes; from Python there is one. Use evaluate.py for more.")
     try:
-        with stoppable(), as_found(task, *protocol.defences.purifiers, *protocol.controls.values()):
+        lent = (*protocol.defences.purifiers, *protocol.controls.values(), *protocol.surrogates.values())
+        with stoppable(), as_found(task, *lent):
             job.measure(made, writer)
         job.merge(writer.folder)
         summary = write_summary(job, writer.folder, certificate)
@@ -310,5 +311,15 @@ def _settings(thing: Any) -> Any:
     kind = type(thing)
     if not isinstance(thing, BaseTask | BaseDataModule | Purifier | Attack | Objective | Control):
         return _path(kind)
-    names = [name for name in signature(kind).parameters if hasattr(thing, name)]
+    names = [name for name in _arguments(kind) if hasattr(thing, name)]
     return {"class_path": _path(kind), "init_args": {name: _settings(getattr(thing, name)) for name in names}}
+
+
+def _arguments(kind: type) -> Iterator[str]:
+    """Name the arguments of a class, and those that it hands on to the classes it extends."""
+    for owner in kind.__mro__:
+        if "__init__" in vars(owner):
+            parameters = signature(owner).parameters.values()
+            yield from (one.name for one in parameters)
+            if not any(one.kind is Parameter.VAR_KEYWORD for one in parameters):
+                return

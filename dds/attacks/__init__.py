@@ -22,6 +22,7 @@ from dds.attacks.pgd import PGD
 from dds.attacks.sia import SIA
 from dds.attacks.spatial import StAdv
 from dds.attacks.square import Square
+from dds.attacks.transfer import Transfer
 from dds.attacks.worst_of import WorstOf
 
 __all__ = [
@@ -53,5 +54,6 @@ __all__ = [
     "TargetedLoss",
     "TaskLoss",
     "TaskScore",
+    "Transfer",
     "WorstOf",
 ]

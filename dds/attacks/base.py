@@ -1,5 +1,5 @@
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.numbers import pixels, whole
+from dds.tasks import BaseTask
 
 __all__ = ["Attack", "one_of", "pixels", "whole"]
 
@@ -48,6 +49,15 @@ class Attack(ABC):
     def needs_gradient(self) -> bool:
         """Whether it climbs the gradient of what it sees, which must then be there."""
         return True
+
+    @property
+    def surrogates(self) -> Mapping[str, BaseTask]:
+        """Tasks of its own that it calls besides the one it attacks or in its place, by their names."""
+        return {}
+
+    def climbed(self, task: AttackedTask, batch: Batch) -> list[tuple[AttackedTask, Batch]]:
+        """Return the tasks whose loss it climbs when it attacks one, each with the batch as it sees it."""
+        return [(task, batch)] if self.needs_gradient else []
 
     @property
     @abstractmethod

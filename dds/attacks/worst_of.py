@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Self
 
@@ -13,6 +13,7 @@ from dds.batch import Batch
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.noise import Streams
+from dds.tasks import BaseTask
 
 
 class WorstOf(Attack):
@@ -51,6 +52,19 @@ class WorstOf(Attack):
     def needs_gradient(self) -> bool:
         """Whether any of them does."""
         return any(attack.needs_gradient for attack in self.attacks.values())
+
+    @property
+    def surrogates(self) -> Mapping[str, BaseTask]:
+        """Those of all attacks; see `Attack`."""
+        return {
+            f"{found} of {name}": surrogate
+            for name, attack in self.attacks.items()
+            for found, surrogate in attack.surrogates.items()
+        }
+
+    def climbed(self, task: AttackedTask, batch: Batch) -> list[tuple[AttackedTask, Batch]]:
+        """Return those of all attacks; see `Attack`."""
+        return [seen for attack in self.attacks.values() for seen in attack.climbed(task, batch)]
 
     @property
     def task_calls(self) -> Calls | None:

@@ -129,6 +129,15 @@ class AttackAndPurify(Callback):
         """What works at noise levels."""
         return self.defences.purifier
 
+    @property
+    def surrogates(self) -> dict[str, BaseTask]:
+        """Tasks that attacks call besides the one they attack, or in its place, by their names."""
+        return {
+            f"{found} of {name}": surrogate
+            for name, attack in self.attacks.items()
+            for found, surrogate in attack.surrogates.items()
+        }
+
     def _makes_sense(self, condition: Condition) -> bool:
         attack = self.attacks.get(condition.attack)
         return attack is None or bool(condition.through) or not attack.needs_purifier
@@ -162,6 +171,9 @@ class AttackAndPurify(Callback):
         return table
 
     def _doubts(self) -> Iterator[str]:
+        for name, surrogate in self.surrogates.items():
+            yield f"calls of the {name}, {type(surrogate.model).__name__}, are counted as the task's."
+            yield from (f"{name}: {doubt}".replace("task.", "surrogate.") for doubt in surrogate.doubts)
         if self.purifier is not None and not any(defence.level for defence in self.defences.all):
             yield "noise_levels holds no level above 0: the purifier is not evaluated."
         for name, attack in self.attacks.items():
@@ -190,14 +202,16 @@ class AttackAndPurify(Callback):
         pl_module.requires_grad_(False)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the purifiers where the task is, and let it and the attacks prepare themselves."""
+        """Put all networks where the task is, and let it and the attacks prepare themselves."""
         self._while_testing.enter_context(repeatable(pl_module.device))
         task, dtype = cast(BaseTask, pl_module), cast(torch.dtype, pl_module.dtype)
         data = cast(Any, trainer).datamodule
-        for name in dict.fromkeys(craft.attack for craft in self.plan.crafts if craft.attack in self.attacks):
-            self.attacks[name].prepare(data)
         to_precision(task.model, dtype)
         self.place(pl_module.device, dtype)
+        for surrogate in self.surrogates.values():
+            surrogate.goes_on = task.goes_on
+        for attack in self.plan.attacks(self.attacks):
+            attack.prepare(data)
         purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
         task.prepare(data, purify)
         if self.known is not None and not task.goes_on:
@@ -205,8 +219,11 @@ class AttackAndPurify(Callback):
             self.known.begin(things, gather([self.known.searched]))
 
     def place(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Put purifiers and controls on a device, ready for use."""
-        for module in (*self.defences.purifiers, *self.controls.values()):
+        """Put purifiers, controls and surrogates on a device, ready for use."""
+        surrogates = self.surrogates.values()
+        for surrogate in surrogates:
+            to_precision(surrogate.model, dtype)
+        for module in (*self.defences.purifiers, *self.controls.values(), *surrogates):
             module.to(device, dtype).eval().requires_grad_(False)
         for network in self.defences.networks if self.compile else ():
             if "forward" not in vars(network):  # once, though there may be several pieces of work
@@ -263,7 +280,8 @@ class AttackAndPurify(Callback):
                     count = 1 if craft.fixed_noise else shared[0].draws
                     numbers = range(first_draw, first_draw + count)
                     shown = self._draws(image, defence, numbers, streams.child(self.purpose_of(craft)))
-                    marked = marks | self._marks(len(image), NOT_A_FUNCTION, "t0", str(defence or "t0"))
+                    unsteady = self._findings.unsteady & {"t0", str(defence or "t0")}
+                    marked = marks | _marks(len(image), NOT_A_FUNCTION, bool(unsteady))
                     yield View(keys, image, shown, str(defence or "t0"), first_draw, marked)
 
     def _craft(self, craft: Craft, task: BaseTask, batch: Batch, streams: Streams, draw: int) -> Crafted:
@@ -277,8 +295,9 @@ class AttackAndPurify(Callback):
         names = self.names_of(craft, task, batch, draw)
         attacked, marks = self.known.get(names, image, make) if self.known is not None else make()
         _check_budget(attacked, image, attack, craft.attack)
-        seen_names = [str(defence) for defence in craft.through or ("t0",)]
-        return attacked, marks | self._marks(len(image), DOUBTFUL_GRADIENT, *seen_names)
+        seen = {(craft.attack, str(defence)) for defence in craft.through or ("t0",)}
+        doubtful = bool(self._findings.doubtful & seen)
+        return attacked, marks | _marks(len(image), DOUBTFUL_GRADIENT, doubtful)
 
     def _attack(
         self, craft: Craft, attack: Attack, task: BaseTask, batch: Batch, streams: Streams, draw: int
@@ -320,11 +339,6 @@ class AttackAndPurify(Callback):
         """Return what the noise is drawn for that an image is shown through."""
         return self.purpose
 
-    def _marks(self, images: int, mark: str, *defences: str) -> dict[str, Tensor]:
-        """Mark all images where the rehearsal found it of one of the defences."""
-        found = self._findings.unsteady if mark == NOT_A_FUNCTION else self._findings.doubtful
-        return {mark: torch.full((images,), float(not found.isdisjoint(defences)))}
-
     def _seen_through(self, defence: Defence | None, known: Streams | None) -> Purify:
         """Return what the attacker looks through; `known` are the streams of the very noise in use."""
 
@@ -340,6 +354,11 @@ class AttackAndPurify(Callback):
         """Purify with noise that no other attack has seen; a draw is the same noise at every level."""
         for number in numbers:
             yield self.defences.purify(defence, attacked, streams.child(number))
+
+
+def _marks(images: int, mark: str, found: bool) -> dict[str, Tensor]:
+    """Mark all images, or none."""
+    return {mark: torch.full((images,), float(found))}
 
 
 def _stored(image: Tensor) -> Tensor:

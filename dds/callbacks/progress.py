@@ -54,7 +54,8 @@ class NetworkProgress(Callback):
         cost = self.protocol.cost
         total = expected_batches(trainer) * (cost.task.forward + cost.purifier.forward)
         self._task = self._bar.add_task("", total=None if self.protocol.is_open else total)
-        for network in (pl_module.model, *self.protocol.defences.networks):
+        surrogates = [surrogate.model for surrogate in self.protocol.surrogates.values()]
+        for network in dict.fromkeys((pl_module.model, *self.protocol.defences.networks, *surrogates)):
             self._hooks.append(cast(nn.Module, network).register_forward_hook(self._advance))
         self._expected = partial(expected_batches, trainer)
         self._said = self._since = time.monotonic()

@@ -1,6 +1,6 @@
 """What one image shows before the work starts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks import Attack
+from dds.attacks.objectives.base import AttackedTask
 from dds.batch import Batch
 from dds.callbacks.gradient_check import Function, is_derivative
 from dds.errors import InputError
@@ -29,11 +30,12 @@ class Findings:
     Attributes:
         unsteady: Keys of the defences, `t0` for the bare task, through which the loss of an image hangs on
             the other images of its batch, or differs when asked twice.
-        doubtful: Keys likewise, through which the gradient is not the derivative.
+        doubtful: Names of attacks, each with a key likewise through which the gradient that it climbs is not
+            the derivative.
     """
 
     unsteady: frozenset[str] = frozenset()
-    doubtful: frozenset[str] = frozenset()
+    doubtful: frozenset[tuple[str, str]] = frozenset()
 
 
 def rehearse(
@@ -58,16 +60,15 @@ def rehearse(
     task.check_output(output)
     if features is not None:
         one["features"] = features
-    for attack in attacks.values():
+    for attack in plan.attacks(attacks):
         attack.check(task, one)
     with torch.autocast(image.device.type, enabled=False):
-        return Findings(
-            _keys(_unsteady(task, one, defences)), _keys(_doubtful(task, one, defences, attacks, plan))
-        )
+        unsteady = frozenset(map(_key, _unsteady(task, one, defences)))
+        return Findings(unsteady, frozenset(_doubtful(task, one, defences, attacks, plan)))
 
 
-def _keys(defences: list[Defence | None]) -> frozenset[str]:
-    return frozenset(str(defence or "t0") for defence in defences)
+def _key(defence: Defence | None) -> str:
+    return str(defence or "t0")
 
 
 def _unsteady(task: BaseTask, one: Batch, defences: Defences) -> list[Defence | None]:
@@ -99,19 +100,30 @@ def _answer(task: BaseTask, batch: Batch, defences: Defences, defence: Defence |
 
 def _doubtful(
     task: BaseTask, one: Batch, defences: Defences, attacks: Mapping[str, Attack], plan: Plan
-) -> list[Defence | None]:
-    """Find what attackers look through whose gradient is not the derivative: a purifier at its last level."""
-    crafts = [craft for craft in plan.crafts if craft.attack in attacks]
-    climbed = [craft for craft in crafts if attacks[craft.attack].needs_gradient]
-    seen = list(dict.fromkeys(defence for craft in climbed for defence in craft.through or (None,)))
-    behind = {defence: id(defence and defences.purifier_of(defence)) for defence in seen}
-    last = {purifier: defence for defence, purifier in behind.items()}
+) -> Iterator[tuple[str, str]]:
+    """Find attacks, and what they look through, whose gradient is not the derivative.
+
+    Each task that they climb is looked at behind each purifier at its last level.
+    """
+    names = dict.fromkeys(craft.attack for craft in plan.crafts if craft.attack in attacks)
+    climbed = {name: attacks[name].climbed(task, one) for name in names}
+    tasks = {id(seen): (seen, batch) for each in climbed.values() for seen, batch in each}
+    looks = [
+        (craft.attack, (id(seen), defence))
+        for craft in plan.crafts
+        for seen, _ in climbed.get(craft.attack, ())
+        for defence in craft.through or (None,)
+    ]
+    behind = {look: (look[0], id(look[1] and defences.purifier_of(look[1]))) for _, look in looks}
+    last = {key: look for look, key in behind.items()}
     true = {
-        purifier: (defence is None or _purifies_truly(one["image"], defences, defence))
-        and _loses_truly(task, one, defences, defence)
-        for purifier, defence in last.items()
+        key: (defence is None or _purifies_truly(one["image"], defences, defence))
+        and _loses_truly(*tasks[seen], defences, defence)
+        for key, (seen, defence) in last.items()
     }
-    return [defence for defence in seen if not true[behind[defence]]]
+    for attack, look in looks:
+        if not true[behind[look]]:
+            yield attack, _key(look[1])
 
 
 def _purifies_truly(image: Tensor, defences: Defences, defence: Defence) -> bool:
@@ -125,7 +137,7 @@ def _purifies_truly(image: Tensor, defences: Defences, defence: Defence) -> bool
     return _is_derivative(project, image, purifier, random=4) or not defence.differentiable
 
 
-def _loses_truly(task: BaseTask, one: Batch, defences: Defences, defence: Defence | None) -> bool:
+def _loses_truly(task: AttackedTask, one: Batch, defences: Defences, defence: Defence | None) -> bool:
     """Compare gradient and differences of the loss; a straight-through gradient has but to be there."""
 
     def loss(image: Tensor) -> Tensor:

@@ -101,6 +101,12 @@ class Plan:
             craft.shows.setdefault(shown, []).append(condition)
         return cls(conditions, list(crafts.values()))
 
+    def attacks(self, attacks: Mapping[str, Attack]) -> list[Attack]:
+        """Return those of some attacks, by name, that are at work in it."""
+        return [
+            attacks[name] for name in dict.fromkeys(craft.attack for craft in self.crafts) if name in attacks
+        ]
+
     def cost(self, attacks: Mapping[str, Attack], purifier_calls: PurifierCalls) -> Cost:
         """Count the network calls of one image, as far as they are known beforehand.
 

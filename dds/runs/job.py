@@ -57,6 +57,7 @@ class Job:
         self.task, self.data, self.protocol = task, data, protocol
         self.grid = Grid(protocol.plan.conditions, data.test_dataset().indices)
         named: dict[str, nn.Module | None] = {"task": task.model, "purifier": protocol.purifier}
+        named |= {name: surrogate.model for name, surrogate in protocol.surrogates.items()}
         self._networks = {name: network for name, network in named.items() if network is not None}
         self.facts = provenance(self._networks)
         self.own = own_cells(self.grid, share, conditions)

@@ -285,6 +285,11 @@ class BaseTask(LightningModule, ABC):
         return output, F.normalize(features, dim=1)
 
     @property
+    def reads_features(self) -> bool:
+        """Whether the loss reads `batch["features"]`, the features of the clean images."""
+        return False
+
+    @property
     def feature_layer(self) -> nn.Module | None:
         """The layer whose pooled output is compared, if there is one."""
         if self.features is None:

@@ -60,6 +60,11 @@ class ImageRetrieval(BaseTask):
         """`[D, F]` descriptors of the database for each defence."""
         self._defence = "t0"
 
+    @property
+    def reads_features(self) -> bool:
+        """Whether the attack drives the descriptor away from that of the clean image."""
+        return self.attack == "clean"
+
     def forward(self, image: Tensor) -> Tensor:
         """Return descriptors of length 1, `[B, F]`, of images `[B, 3, H, W]` in [0, 1]."""
         output = super().forward(image)

@@ -7,9 +7,10 @@ from callbacks.test_gradient_check import NoGradient
 from conftest import TinyClassifier, TinyNoiseNetwork
 from torch import nn
 
-from dds.attacks import APGD, PGD, ArtAttack
+from dds.attacks import APGD, PGD, ArtAttack, AttackedImages
 from dds.callbacks import AttackAndPurify
 from dds.errors import InputError
+from dds.protocol import Plan
 from dds.purifiers import JPEG, Chain, DiffusionDenoiser, GaussianDenoiser
 from dds.tasks import Classification
 
@@ -95,6 +96,13 @@ def test_an_attack_that_needs_no_gradient_works_without():
     assert not square.needs_gradient
     table = run(protocol(attack=square), Arrays(images=2), Classification(NoGradient(TinyClassifier())))
     assert ("pgd/same/t145", 0, 1) in table
+
+
+def test_attacks_that_are_not_at_work_are_not_tried():
+    """As where a job measures the clean images alone."""
+    callback = protocol(attack=AttackedImages("nowhere"))
+    callback.plan = Plan.of(one for one in callback.plan.conditions if one.attack == "clean")
+    assert {key for key, _, _ in run(callback, Arrays())} == {"clean/-/t0", "clean/-/t145"}
 
 
 def test_attacks_of_other_libraries_that_climb_say_so():
