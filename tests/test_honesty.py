@@ -155,13 +155,13 @@ def rows_of(table, key):
 
 @contextmanager
 def drawn_numbers(note):
-    """Call `note(index, numbers)` for each image whenever random numbers are drawn, but for a rehearsal."""
+    """Call `note(index, numbers)` for each image whenever noise is drawn, but for a rehearsal."""
 
     def noted(draw):
         def method(streams, like):
             numbers = draw(streams, like)
             for index, row in zip(streams.index, numbers, strict=True):
-                if streams.path[:1] != ("rehearsal",):
+                if streams.path[:1] not in (("rehearsal",), ("bootstrap",)):  # weights are kept by a process
                     note(index, row.numpy().tobytes())
             return numbers
 
