@@ -1,6 +1,7 @@
 """Every benchmark runs on something tiny and prints its table; how fast anything was is never judged."""
 
 import importlib
+import json
 import sys
 from argparse import Namespace
 from dataclasses import replace
@@ -10,13 +11,16 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
 from torch import nn
 
-from benchmarks import agreement, intervals, results_size, sequential_votes, startup
+from benchmarks import agreement, attack_strength, intervals, results_size, sequential_votes, startup
 from benchmarks.agreement import joined, largest
+from benchmarks.contenders import contenders
 from benchmarks.linear import fit
 from benchmarks.long_run import slope
 from benchmarks.paired import Spread, interleave, ratio
 from benchmarks.workload import count, recorded, replay
+from dds.attacks import PGD, Square
 from dds.batch import Record
+from dds.data import Scenes
 from dds.purifiers import DiffusionDenoiser
 from dds.runs import RunFolder
 from dds.tasks import Classification, DepthEstimation
@@ -207,3 +211,35 @@ def test_growth_is_that_from_half_the_images(capsys, monkeypatch):
 
 def test_an_attack_on_a_large_database_is_measured():
     results_size.attack(200)
+
+
+@pytest.mark.parametrize("target", ["label", "mask", "depth", "relevance", "boxes"])
+@pytest.mark.parametrize("calls", [200, 1000])
+def test_contenders_keep_to_the_budget_and_use_it(target, calls):
+    for name, attack in contenders(target, calls).items():
+        spent = attack.task_calls.forward + attack.task_calls.backward
+        assert 0.78 * calls <= spent <= calls, name
+
+
+def test_attacks_are_ranked_by_what_they_leave(tmp_path, monkeypatch, capsys):
+    def make(name, options):
+        data = Scenes(size=16, test_images=4, batch_size=4)
+        return tiny_task(name), DiffusionDenoiser(TinyNoiseNetwork()), data
+
+    monkeypatch.setattr(attack_strength, "make_task", make)
+    attacks = {"none": PGD(0, steps=1), "pgd": PGD("32/255", steps=10), "blind": Square(steps=1)}
+    monkeypatch.setattr(attack_strength, "contenders", lambda target, calls: attacks)
+    options = ["classification", "--calls=20", "--levels", "10", "50", "--draws=2", f"--folder={tmp_path}"]
+    attack_strength.main([*options, "--quiet"])
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line[:1] == "|"]
+    found = json.loads((tmp_path / "val" / "attack_strength.json").read_text())
+    assert [row[:4] for row in rows[2:]] == [
+        [one["task"], str(one["calls"]), str(one["t"]), one["attack"]] for one in found
+    ]
+    for t in (10, 50):
+        here = [one for one in found if one["t"] == t]
+        assert {one["attack"] for one in here} == {"clean", *attacks}
+        left = [one["left"]["value"] for one in here]
+        assert left == sorted(left)
+        assert [one["behind"]["value"] for one in here] == pytest.approx([one - left[0] for one in left])
+    assert (tmp_path / "val" / "attack_strength.png").stat().st_size > 1000
