@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from torch import Tensor
 
 import dds
-from benchmarks.contenders import contenders
+from benchmarks.contenders import contenders, label_free
 from benchmarks.paired import print_table
 from dds.data import BaseDataModule, Cifar10, SceneRetrieval, Scenes
 from dds.metrics.intervals import interval
@@ -96,16 +96,28 @@ def make_task(name: str, options: Namespace) -> tuple[BaseTask, DiffusionDenoise
 def run(name: str, calls: int, options: Namespace) -> list[Found]:
     """Attack a task with everything that a budget of calls allows."""
     task, purifier, data = make_task(name, options)
-    attacks = contenders(task.target, calls)
+    if options.label_free:
+        attacks = label_free(calls, _stand_in(name, task))
+    else:
+        attacks = contenders(task.target, calls)
     if options.attacks:
         attacks = {key: attack for key, attack in attacks.items() if key in options.attacks}
     protocol = dds.AttackAndPurify(
         purifier, options.levels, attacks=attacks, attacker_sees=["same"], draws=options.draws
     )
-    folder = Path(options.folder) / options.split / f"{name}_{calls}"
+    kind = "label_free" if options.label_free else "all"
+    folder = Path(options.folder) / options.split / f"{kind}_{name}_{calls}"
     store = f"{options.folder}/store"
     results = dds.evaluate(task, data, protocol, folder, resume=True, quiet=options.quiet, store=store)
     return list(_ranked(name, calls, results, type(task)))
+
+
+def _stand_in(name: str, task: BaseTask) -> BaseTask:
+    """Return a task with another network."""
+    if name == "cifar10":
+        return task  # there is one network
+    other = "segmentation" if name == "classification" else "classification"
+    return TASKS[other](f"zoo:scenes-{other}")
 
 
 def _ranked(name: str, calls: int, results: Results, task: type[BaseTask]) -> Iterator[Found]:
@@ -188,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made.add_argument("--calls", type=int, nargs="+", default=[200, 1000], help="budgets, for one image")
     made.add_argument("--levels", type=int, nargs="+", default=[10, 50, 145], help="noise levels t")
     made.add_argument("--attacks", nargs="+", help="names of those that run; default: all")
+    made.add_argument("--label_free", action="store_true", help="those on the diffusion process instead")
     made.add_argument("--images", type=int, default=32, help="images, or queries of retrieval")
     made.add_argument("--batch", type=int, default=16, help="images in a batch")
     made.add_argument("--draws", type=int, default=5, help="fresh noise draws that attacks are judged on")

@@ -13,10 +13,14 @@ from dds.attacks import (
     Margin,
     MaskedCrossEntropy,
     Objective,
+    PredictedNoise,
+    PurifiedDistance,
+    PurifiedTwice,
     SegPGD,
     Square,
     WorstOf,
 )
+from dds.tasks import BaseTask
 
 EPS = 8 / 255
 _CLASSES = ("label", "labels")
@@ -48,6 +52,27 @@ def contenders(target: str, calls: int) -> dict[str, Attack]:
     if steps >= 400:
         attacks["pgd_20x20"] = PGD(EPS, EPS / 4, 20, eot=20)  # as published for random defences
     return attacks | _peers(target, calls)
+
+
+def label_free(calls: int, stand_in: BaseTask) -> dict[str, Attack]:
+    """Return the attacks on the diffusion process, which know no label, on the same budget.
+
+    Args:
+        calls: The budget; a gradient takes two, and one more where the clean image is purified besides.
+        stand_in: A task on other targets, whose network is public.
+    """
+    purified: dict[str, Objective] = {
+        "features": FeatureDistance(reference="purified"),
+        "stand_in_features": FeatureDistance(reference="purified", of=stand_in),
+        "pixels": PurifiedDistance(),
+        "noise": PredictedNoise("clean"),
+    }
+    attacks: dict[str, Attack] = {name: _pgd(calls // 3, objective=one) for name, one in purified.items()}
+    clean = {"clean_features": None, "clean_stand_in_features": stand_in}
+    attacks |= {
+        name: _pgd((calls - 1) // 2, objective=FeatureDistance(of=task)) for name, task in clean.items()
+    }
+    return attacks | {"twice": _pgd(calls // 4, objective=PurifiedTwice())}
 
 
 def _pgd(steps: int, eot: int = 1, objective: Objective | None = None) -> PGD:

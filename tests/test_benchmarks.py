@@ -13,7 +13,7 @@ from torch import nn
 
 from benchmarks import agreement, attack_strength, intervals, results_size, sequential_votes, startup
 from benchmarks.agreement import joined, largest
-from benchmarks.contenders import contenders
+from benchmarks.contenders import contenders, label_free
 from benchmarks.linear import fit
 from benchmarks.long_run import slope
 from benchmarks.paired import Spread, interleave, ratio
@@ -219,6 +219,12 @@ def test_contenders_keep_to_the_budget_and_use_it(target, calls):
     for name, attack in contenders(target, calls).items():
         spent = attack.task_calls.forward + attack.task_calls.backward
         assert 0.78 * calls <= spent <= calls, name
+
+
+def test_label_free_contenders_keep_to_the_budget_too():
+    for name, attack in label_free(200, Classification(TinyClassifier())).items():
+        calls = max(attack.task_calls, attack.purifier_calls, key=lambda calls: calls.forward)
+        assert 190 <= calls.forward + calls.backward <= 200, name
 
 
 def test_attacks_are_ranked_by_what_they_leave(tmp_path, monkeypatch, capsys):

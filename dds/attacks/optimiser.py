@@ -1,5 +1,5 @@
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Self, get_args
 
@@ -20,6 +20,7 @@ from dds.attacks.objectives.base import (
 )
 from dds.batch import Batch
 from dds.noise import Streams
+from dds.tasks import BaseTask
 
 
 class Optimiser(Attack):
@@ -59,6 +60,11 @@ class Optimiser(Attack):
         Returns:
             `[B, 3, H, W]` in [0, 1], within `eps` of the images.
         """
+
+    @property
+    def surrogates(self) -> Mapping[str, BaseTask]:
+        """Those of the objective."""
+        return self.objective.surrogates
 
     @property
     def needs_purifier(self) -> bool:

@@ -56,11 +56,12 @@ class WorstOf(Attack):
     @property
     def surrogates(self) -> Mapping[str, BaseTask]:
         """Those of all attacks; see `Attack`."""
-        return {
+        of_attacks = {
             f"{found} of {name}": surrogate
             for name, attack in self.attacks.items()
             for found, surrogate in attack.surrogates.items()
         }
+        return {**self.judge.surrogates, **of_attacks}
 
     def climbed(self, task: AttackedTask, batch: Batch) -> list[tuple[AttackedTask, Batch]]:
         """Return those of all attacks; see `Attack`."""

@@ -3,8 +3,18 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork
 from torch import nn
 
-from dds.attacks import PGD, FeatureDistance, PredictedNoise, PurifiedDistance, PurifiedTwice, TaskLoss
+from dds.attacks import (
+    PGD,
+    FeatureDistance,
+    LowFrequency,
+    PredictedNoise,
+    PurifiedDistance,
+    PurifiedTwice,
+    TaskLoss,
+    WorstOf,
+)
 from dds.attacks.objectives.base import Calls
+from dds.callbacks import AttackAndPurify
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.purifiers import DiffusionDenoiser
@@ -108,6 +118,20 @@ def test_gradients_of_attacks_on_the_purifier_are_those_of_finite_differences(ob
     value = objective.bind(task, {"image": image}, view)
     moved = (image + 0.02 * streams.child("moved").normal(image)).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: value(x, streams), moved, fast_mode=True)
+
+
+def test_features_of_another_network_stand_in_for_the_tasks(task, batch, purify, images):
+    torch.manual_seed(7)
+    other = Classification(TinyClassifier(), mean=[0.5] * 3, std=[0.5] * 3).requires_grad_(False)
+    objective = FeatureDistance("body.1", "l2", reference="purified", of=other)
+    task.model.register_forward_hook(lambda *arguments: pytest.fail("the task was called"))
+    moved = (images + 0.1).clamp(0, 1)
+    features = [other.model.body[:2](2 * purify(image, STREAMS) - 1).flatten(1) for image in (moved, images)]
+    value = objective.bind(task, batch, purify)(moved, STREAMS)
+    assert torch.allclose(value, (features[0] - features[1]).square().mean(1), atol=1e-6)
+    attacks = {"low": WorstOf({"a": LowFrequency(PGD(objective=objective))})}
+    protocol = AttackAndPurify(DiffusionDenoiser(TinyNoiseNetwork()), [50], attacks=attacks)
+    assert protocol.surrogates == {"stand-in of a of low": other}
 
 
 def test_features_of_the_purified_image(task, batch, purify, images):

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dds.batch import Batch
 from dds.noise import Streams
+from dds.tasks import BaseTask
 
 Purify = Callable[[Tensor, Streams], Tensor]
 """What the attacker looks through: images and the streams of a noise draw to images."""
@@ -119,6 +120,11 @@ class Objective(ABC):
 
     about_answers: bool = False
     """Whether it is about how wrong the task's answers are, by the labels that the task is scored by."""
+
+    @property
+    def surrogates(self) -> Mapping[str, BaseTask]:
+        """Tasks of its own that it calls; see `Attack`."""
+        return {}
 
     @abstractmethod
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:

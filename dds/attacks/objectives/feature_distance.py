@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -9,6 +10,7 @@ from dds.batch import Batch
 from dds.errors import InputError
 from dds.models.features import find_layer, last, outputs_of, seen_last
 from dds.noise import Streams
+from dds.tasks import BaseTask
 
 
 class FeatureDistance(Objective):
@@ -26,6 +28,8 @@ class FeatureDistance(Objective):
             outputs, the last is taken.
         reference: The features of the `clean` image as it is, or `purified` with the same noise: then the
             attack is on what the purifier lets through, and means nothing without one.
+        of: A task of any kind whose network's features stand in for those of the attacked task, which is then
+            not called at all; default: the attacked task.
     """
 
     def __init__(
@@ -34,12 +38,20 @@ class FeatureDistance(Objective):
         distance: Literal["cosine", "l2"] = "cosine",
         pooled: bool = False,
         reference: Literal["clean", "purified"] = "clean",
+        of: BaseTask | None = None,
     ) -> None:
-        self.layer, self.distance, self.pooled, self.reference = layer, distance, pooled, reference
+        self.layer, self.distance, self.pooled = layer, distance, pooled
+        self.reference, self.of = reference, of
         self.needs_purifier = reference == "purified"
+
+    @property
+    def surrogates(self) -> Mapping[str, BaseTask]:
+        """The task that stands in."""
+        return {} if self.of is None else {"stand-in": self.of}
 
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
         """Return the distance to the features of the reference."""
+        task = self.of or task
         layer = self._layer_of(task)
         with torch.no_grad():
             clean = None if self.needs_purifier else self._features(task, layer, batch["image"])
