@@ -10,6 +10,7 @@ from dds.attacks import (
     CosPGD,
     FeatureDistance,
     JensenShannon,
+    LowFrequency,
     Margin,
     MaskedCrossEntropy,
     Objective,
@@ -20,6 +21,7 @@ from dds.attacks import (
     Square,
     WorstOf,
 )
+from dds.attacks.gradient import Weights
 from dds.tasks import BaseTask
 
 EPS = 8 / 255
@@ -37,18 +39,19 @@ def contenders(target: str, calls: int) -> dict[str, Attack]:
     """
     steps = calls // 2
     attacks: dict[str, Attack] = {
-        "pgd": _pgd(steps),
-        "pgd_step8": PGD(EPS, EPS / 8, steps),
-        "pgd_step2": PGD(EPS, EPS / 2, steps),
-        "pgd_eot5": _pgd(steps, eot=5),
-        "pgd_eot5_falling": PGD(EPS, EPS / 4, steps // 5, eot=5, eot_weights="falling"),
-        "pgd_eot5_holding": PGD(EPS, EPS / 4, steps // 5, eot=5, eot_weights="holding"),
+        "pgd": PGD(EPS, EPS / 4, steps),
+        "pgd_eot5": PGD(EPS, EPS / 4, steps // 5, eot=5),
         "mifgsm": MIFGSM(EPS, EPS / 8, steps),
         "apgd": APGD(EPS, steps - 1),
         "apgd_eot5": APGD(EPS, steps // 5 - 1, eot=5),
         "square": Square(EPS, calls // 2),
+        "momentum": _with_momentum(steps),
+        "momentum_falling": _with_momentum(steps, eot_weights="falling"),
+        "momentum_holding": _with_momentum(steps, eot_weights="holding"),
+        "momentum_coarse": LowFrequency(_with_momentum(steps // 3), [4, 2, 1]),
     }
-    attacks |= {f"pgd_{name}": _pgd(steps - 1, objective=loss) for name, loss in _OBJECTIVES[target].items()}
+    for name, objective in _OBJECTIVES[target].items():
+        attacks[f"momentum_{name}"] = _with_momentum(steps - 1, objective)
     if steps >= 400:
         attacks["pgd_20x20"] = PGD(EPS, EPS / 4, 20, eot=20)  # as published for random defences
     return attacks | _peers(target, calls)
@@ -67,16 +70,26 @@ def label_free(calls: int, stand_in: BaseTask) -> dict[str, Attack]:
         "pixels": PurifiedDistance(),
         "noise": PredictedNoise("clean"),
     }
-    attacks: dict[str, Attack] = {name: _pgd(calls // 3, objective=one) for name, one in purified.items()}
+    attacks: dict[str, Attack] = {name: _with_momentum(calls // 3, one) for name, one in purified.items()}
     clean = {"clean_features": None, "clean_stand_in_features": stand_in}
     attacks |= {
-        name: _pgd((calls - 1) // 2, objective=FeatureDistance(of=task)) for name, task in clean.items()
+        name: _with_momentum((calls - 1) // 2, FeatureDistance(of=task)) for name, task in clean.items()
     }
-    return attacks | {"twice": _pgd(calls // 4, objective=PurifiedTwice())}
+    return attacks | {"twice": _with_momentum(calls // 4, PurifiedTwice())}
 
 
-def _pgd(steps: int, eot: int = 1, objective: Objective | None = None) -> PGD:
-    return PGD(EPS, EPS / 4, steps // eot, eot=eot, objective=objective)
+def _with_momentum(steps: int, objective: Objective | None = None, eot_weights: Weights = "equal") -> PGD:
+    eot = 1 if eot_weights == "equal" else 2
+    return PGD(
+        EPS,
+        EPS / 2,
+        steps // eot,
+        eot=eot,
+        objective=objective,
+        eot_weights=eot_weights,
+        momentum=0.75,
+        shrinking=True,
+    )
 
 
 def _peers(target: str, calls: int) -> dict[str, Attack]:

@@ -81,6 +81,12 @@ def expected_value(image: Tensor, value: Value, streams: Streams, draws: int) ->
         return torch.stack([value(image, streams.child("eot", draw)) for draw in range(draws)]).mean(0)
 
 
+def along(course: Tensor, gradient: Tensor, decay: float) -> Tensor:
+    """Add gradients, each image's divided by its mean absolute value, to `decay` times those before."""
+    size = gradient.abs().mean((1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
+    return decay * course + torch.where(size > 0, gradient / size, 0.0)
+
+
 def length(vector: Tensor) -> Tensor:
     """Return the L2 norm of each image, `[B, 1, 1, 1]`."""
     norms: Tensor = torch.linalg.vector_norm(vector, dim=(1, 2, 3), keepdim=True)

@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 
 from dds.attacks.base import pixels, whole
-from dds.attacks.gradient import Weights, expected_gradient, project
+from dds.attacks.gradient import Weights, along, expected_gradient, project
 from dds.attacks.objectives.base import Calls, Objective, Value, at
 from dds.attacks.optimiser import Optimiser
 from dds.noise import Streams
@@ -48,8 +48,7 @@ class MIFGSM(Optimiser):
         for step in range(self.steps):
             now = at(value, step / self.steps)
             gradient = self._gradient(adversarial, now, streams.child("step", step))
-            size = gradient.abs().mean((1, 2, 3), keepdim=True)  # (B, 1, 1, 1)
-            momentum = self.decay * momentum + torch.where(size > 0, gradient / size, 0.0)
+            momentum = along(momentum, gradient, self.decay)
             adversarial = project(adversarial + self.step_size * momentum.sign(), image, self.eps, "linf")
         return adversarial
 

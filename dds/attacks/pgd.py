@@ -4,12 +4,13 @@ import torch
 from torch import Tensor
 
 from dds.attacks.base import one_of, pixels, whole
-from dds.attacks.gradient import Weights, expected_gradient, project, unit
+from dds.attacks.gradient import Weights, along, expected_gradient, project, unit
 from dds.attacks.look import Look, look
 from dds.attacks.objectives.base import AttackedTask, Calls, Objective, Purify, Value, at
 from dds.attacks.objectives.judged import Judged
 from dds.attacks.optimiser import Optimiser
 from dds.batch import Batch
+from dds.errors import InputError
 from dds.noise import Streams
 
 Best = Literal["score", "pixel_accuracy", "value"]
@@ -39,6 +40,9 @@ class PGD(Optimiser):
             the score where the task answers for each pixel, since a loss may grow while pixels turn right
             again, and the objective is about these answers; else the value.
         eot_weights: Which of the noise draws count for more in a gradient; see `Weights`.
+        momentum: Share of the gradients before that each step takes along, in [0, 1], as in `MIFGSM`.
+        shrinking: Shorten the steps evenly, down to one of `step_size / steps`. Behind a random purifier,
+            this and momentum even out over steps what `eot` evens out in each of them.
     """
 
     def __init__(
@@ -53,9 +57,14 @@ class PGD(Optimiser):
         objective: Objective | None = None,
         best: Best | None = None,
         eot_weights: Weights = "equal",
+        momentum: float = 0.0,
+        shrinking: bool = False,
     ) -> None:
         super().__init__(eps, objective, eot_weights)
         one_of("norm", norm, "linf", "l2")
+        if not 0 <= momentum <= 1:
+            raise InputError(f"momentum={momentum}; expected a share in [0, 1].")
+        self.momentum, self.shrinking = momentum, shrinking
         one_of("best", best or "value", *get_args(Best))
         self.step_size = pixels("step_size", step_size)
         self.steps, self.restarts, self.eot = (
@@ -90,12 +99,14 @@ class PGD(Optimiser):
 
     def _climb(self, image: Tensor, value: Value, streams: Streams) -> Tensor:
         adversarial = self._start(image, streams.child("start")) if self.random_start else image
+        course = torch.zeros_like(image)
         for step in range(self.steps):
             now = at(value, step / self.steps)
             draws = streams.child("step", step)
             gradient = expected_gradient(adversarial, now, draws, self.eot, self.eot_weights)
-            moved = adversarial + self.step_size * self._direction(gradient)
-            adversarial = project(moved, image, self.eps, self.norm)
+            course = along(course, gradient, self.momentum) if self.momentum else gradient
+            size = self.step_size * (1 - step / self.steps if self.shrinking else 1)
+            adversarial = project(adversarial + size * self._direction(course), image, self.eps, self.norm)
         return adversarial
 
     @property

@@ -1,10 +1,12 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import TinyClassifier, art_classifier
 
-from dds.attacks import PGD
+from dds.attacks import MIFGSM, PGD
 from dds.attacks.gradient import expected_gradient
 from dds.errors import InputError
 from dds.noise import Streams
@@ -149,6 +151,26 @@ def test_plans_exactly_the_calls_it_makes(network, images, restarts, eot):
     assert (attack.calls.forward, attack.calls.backward) == (made["forward"], made["backward"])
 
 
+def test_momentum_alone_is_mi_fgsm(network, images):
+    ours = PGD("8/255", "1/255", steps=8, random_start=False, momentum=1)(images, loss_of(network), STREAMS)
+    assert torch.equal(ours, MIFGSM("8/255", "1/255", steps=8)(images, loss_of(network), STREAMS))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_steps_shrink_evenly_to_none(norm):
+    image, points = torch.full((1, 3, 4, 4), 0.5), []
+
+    def rising(image, streams):
+        points.append(image.detach())
+        return image.sum((1, 2, 3))
+
+    attack = PGD(0.4, 0.04, steps=4, norm=norm, random_start=False, shrinking=True)
+    points.append(attack(image, rising, Streams(0, (0,))))
+    order = torch.inf if norm == "linf" else 2
+    moved = [torch.linalg.vector_norm(b - a, order).item() for a, b in pairwise(points)]
+    assert moved == pytest.approx([0.04, 0.03, 0.02, 0.01], rel=1e-4)
+
+
 def test_zero_budget_moves_nothing(network, images):
     for norm in ("linf", "l2"):
         assert torch.equal(PGD(0, 0.1, steps=2, norm=norm)(images, loss_of(network), STREAMS), images)
@@ -166,6 +188,7 @@ def test_zero_budget_moves_nothing(network, images):
         ({"norm": "Linf"}, "norm='Linf'; expected one of linf, l2"),
         ({"restarts": 0}, "restarts"),
         ({"eot": 0}, "eot"),
+        ({"momentum": 1.5}, "momentum"),
     ],
 )
 def test_bad_arguments(arguments, words):
