@@ -22,6 +22,7 @@ from dds.attacks.pgd import PGD
 from dds.attacks.sia import SIA
 from dds.attacks.spatial import StAdv
 from dds.attacks.square import Square
+from dds.attacks.strongest import Strongest
 from dds.attacks.transfer import Transfer
 from dds.attacks.worst_of import WorstOf
 
@@ -51,6 +52,7 @@ __all__ = [
     "SegPGD",
     "Square",
     "StAdv",
+    "Strongest",
     "TargetedLoss",
     "TaskLoss",
     "TaskScore",
