@@ -23,6 +23,7 @@ from dds.attacks.sia import SIA
 from dds.attacks.spatial import StAdv
 from dds.attacks.square import Square
 from dds.attacks.transfer import Transfer
+from dds.attacks.universal import Universal
 from dds.attacks.worst_of import WorstOf
 
 __all__ = [
@@ -55,5 +56,6 @@ __all__ = [
     "TaskLoss",
     "TaskScore",
     "Transfer",
+    "Universal",
     "WorstOf",
 ]
