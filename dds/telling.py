@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
 from rich.console import Console
@@ -43,3 +45,21 @@ def told(
             said = time.monotonic()
             console.print(f"{work}: {done} of {len(items)} {kind}")
         yield item
+
+
+_ASIDE: ContextVar[str] = ContextVar("aside", default="")
+
+
+@contextmanager
+def aside(work: str) -> Iterator[None]:
+    """Say of what is done while the context lasts that it is no part of the work that is counted."""
+    token = _ASIDE.set(work)
+    try:
+        yield
+    finally:
+        _ASIDE.reset(token)
+
+
+def work_aside() -> str:
+    """Return what is done just now that is no part of the work that is counted; else an empty text."""
+    return _ASIDE.get()

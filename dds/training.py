@@ -17,9 +17,9 @@ from dds.errors import InputError
 from dds.models.weights import NO_WEIGHTS, save_self_describing
 from dds.runs.checkpoints import Checkpoints
 from dds.runs.stopping import Stopped, stoppable
-from dds.runs.whole_file import writing
 from dds.tasks import BaseTask
 from dds.trainer import build_trainer, share_cores
+from dds.whole_file import writing
 
 warnings.filterwarnings("ignore", message="Checkpoint directory .* exists")  # it holds the log
 

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from test_division import run_job
 
-from dds import cli
+from dds import cli, whole_file
 from dds.errors import InputError
-from dds.runs import RunFolder, whole_file
+from dds.runs import RunFolder
 from dds.tasks import BaseTask
 
 SMALL = ["--data.size=16", "--data.test_images=20", "--data.limit=8", "--data.batch_size=1", "--logger=false"]

@@ -23,7 +23,18 @@ ROOMS = (
     ("tasks",),
     ("purifiers", "metrics", "data", "certificates"),
     ("models",),
-    ("batch", "noise", "numbers", "streams", "telling", "threads", "coco_ids", "storage"),
+    (
+        "batch",
+        "noise",
+        "numbers",
+        "streams",
+        "telling",
+        "threads",
+        "coco_ids",
+        "storage",
+        "fingerprints",
+        "whole_file",
+    ),
     ("errors",),
 )
 """From the top down; rooms of one line do not import each other."""

@@ -24,6 +24,7 @@ from dds.attacks.spatial import StAdv
 from dds.attacks.square import Square
 from dds.attacks.strongest import Strongest
 from dds.attacks.transfer import Transfer
+from dds.attacks.universal import Universal
 from dds.attacks.worst_of import WorstOf
 
 __all__ = [
@@ -57,5 +58,6 @@ __all__ = [
     "TaskLoss",
     "TaskScore",
     "Transfer",
+    "Universal",
     "WorstOf",
 ]

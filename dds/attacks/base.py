@@ -2,7 +2,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dds.attacks.objectives.base import AttackedTask, Calls, Purify
 from dds.batch import Batch
@@ -72,6 +72,11 @@ class Attack(ABC):
     def purifier_calls(self) -> Calls | None:
         """Purifications for one image seen through one purifier; None likewise."""
 
+    @property
+    def beforehand(self) -> str:
+        """What has to be made before the first image and is no part of its calls, for who reads the plan."""
+        return ""
+
     def with_one_draw(self) -> "Attack":
         """Return the attack for where nothing is random: noise draws would be the same, and it takes one."""
         return self
@@ -89,6 +94,9 @@ class Attack(ABC):
         Raises:
             InputError: If it cannot attack them.
         """
+
+    def meet(self, networks: Sequence[nn.Module]) -> None:  # noqa: B027
+        """Look at the task and all purifiers before the work leaves something in them; most need not."""
 
     def check(self, task: AttackedTask, batch: Batch) -> None:  # noqa: B027
         """Refuse a task or images that it cannot attack, before any long work; most have nothing to refuse.

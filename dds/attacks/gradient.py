@@ -108,9 +108,12 @@ def project(adversarial: Tensor, image: Tensor, eps: float, norm: str) -> Tensor
         eps: Radius.
         norm: `linf` (clipped) or `l2` (scaled).
     """
-    offset = adversarial.clamp(0, 1) - image
-    if norm == "linf":
-        offset = offset.clamp(-eps, eps)
-    else:
-        offset = offset * (eps / length(offset).clamp(min=eps or 1.0))
+    offset = within(adversarial.clamp(0, 1) - image, eps, norm)
     return (image + offset).clamp(0, 1)
+
+
+def within(offset: Tensor, eps: float, norm: str) -> Tensor:
+    """Return perturbations, `[B, 3, H, W]`, clipped (`linf`) or scaled (`l2`) to at most `eps`."""
+    if norm == "linf":
+        return offset.clamp(-eps, eps)
+    return offset * (eps / length(offset).clamp(min=eps or 1.0))

@@ -3,7 +3,7 @@ from copy import copy
 from typing import Any, Self, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dds.attacks.base import Attack
 from dds.attacks.objectives.base import AttackedTask, Calls, Purify
@@ -80,6 +80,11 @@ class Transfer(Attack):
         """Return what the attack climbs on the surrogate; see `Attack`."""
         return self.attack.climbed(self.surrogate, self._own(batch))
 
+    @property
+    def beforehand(self) -> str:
+        """That of the attack."""
+        return self.attack.beforehand
+
     def with_one_draw(self) -> Self:
         """Return the same of the attack; see `Attack`."""
         once = copy(self)
@@ -94,6 +99,10 @@ class Transfer(Attack):
         """Prepare the attack and the surrogate, which describes a database, if there is one, by itself."""
         self.attack.prepare(data)
         self.surrogate.prepare(data, {"t0": lambda image, index: image})
+
+    def meet(self, networks: Sequence[nn.Module]) -> None:
+        """Let the attack look at the surrogate, too; see `Attack`."""
+        self.attack.meet([self.surrogate, *networks])
 
     def check(self, task: AttackedTask, batch: Batch) -> None:
         """Refuse a surrogate that speaks of other things than the task, or cannot take its images.

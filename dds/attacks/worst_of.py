@@ -3,7 +3,7 @@ from copy import copy
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dds.attacks.base import Attack, whole
 from dds.attacks.gradient import expected_value
@@ -83,6 +83,11 @@ class WorstOf(Attack):
     def _looks(self) -> Calls:
         return Calls(forward=len(self.attacks) * self.eot)
 
+    @property
+    def beforehand(self) -> str:
+        """Those of all attacks."""
+        return "; ".join(filter(None, [attack.beforehand for attack in self.attacks.values()]))
+
     def with_one_draw(self) -> Self:
         """Return the same of its attacks, and with one draw for the judge; see `Attack`."""
         once = copy(self)
@@ -97,6 +102,11 @@ class WorstOf(Attack):
         """Let each attack prepare itself; see `Attack`."""
         for attack in self.attacks.values():
             attack.prepare(data)
+
+    def meet(self, networks: Sequence[nn.Module]) -> None:
+        """Let each attack look at them; see `Attack`."""
+        for attack in self.attacks.values():
+            attack.meet(networks)
 
     def check(self, task: AttackedTask, batch: Batch) -> None:
         """Let each attack check; see `Attack`."""

@@ -12,7 +12,6 @@ from torch import Tensor
 from dds.attacks import Attack
 from dds.attacks.base import TOLERANCE, one_of
 from dds.attacks.broken_gradients import watch_gradients
-from dds.attacks.objectives.base import Purify
 from dds.batch import DOUBTFUL_GRADIENT, NOT_A_FUNCTION, Batch, View, check_batch
 from dds.callbacks.rehearsal import Findings, rehearse
 from dds.callbacks.repeatable import repeatable
@@ -160,14 +159,14 @@ class AttackAndPurify(Callback):
         return self.plan.is_open(self.attacks)
 
     def describe(self, doubts: Iterable[str] = (), known: Sequence[str] | None = None) -> Table:
-        """Return the plan as a table, above what may not have been meant.
+        """Return the plan as a table, above what may not have been meant and what is made beforehand.
 
         Args:
             doubts: Those of the task.
             known: For each craft, how many of its images are in the store.
         """
         table = self.plan.table(self.attacks, self.defences.calls, known)
-        table.caption = "\n".join([*doubts, *self._doubts()]) or None
+        table.caption = "\n".join([*doubts, *self._doubts(), *self._beforehand()]) or None
         return table
 
     def _doubts(self) -> Iterator[str]:
@@ -181,6 +180,11 @@ class AttackAndPurify(Callback):
             if step > _LONG * attack.eps > 0:
                 times = step / attack.eps
                 yield f"attack {name}: a step of {step:.4g} is {times:.3g} times eps={attack.eps:.4g}."
+
+    def _beforehand(self) -> Iterator[str]:
+        for name, attack in self.attacks.items():
+            if attack.beforehand:
+                yield f"attack {name}: {attack.beforehand}."
 
     def costs(self, known: Sequence[str] | None = None) -> dict[str, Any]:
         """Return the plan in numbers; see `Plan.costs`."""
@@ -214,6 +218,8 @@ class AttackAndPurify(Callback):
             attack.prepare(data)
         purify = {str(defence or "t0"): self._of_database(defence) for defence in (None, *self.defences.all)}
         task.prepare(data, purify)
+        for attack in self.attacks.values() if not task.goes_on else ():
+            attack.meet([task, *self.defences.purifiers])
         if self.known is not None and not task.goes_on:
             things = [task, *self.defences.purifiers, *self.attacks.values()]
             self.known.begin(things, gather([self.known.searched]))
@@ -308,7 +314,7 @@ class AttackAndPurify(Callback):
         in_bf16 = self.attack_precision == "bf16-mixed"
         precision = torch.autocast(image.device.type, torch.bfloat16, enabled=in_bf16)
         with torch.enable_grad(), precision, watch_gradients() as faults:
-            seen = [self._seen_through(defence, known) for defence in craft.through or (None,)]
+            seen = [self.defences.through(defence, known) for defence in craft.through or (None,)]
             attacked = attack.craft(task, own, seen, streams.child("attack", craft.attack)).detach()
         return attacked, faults.among(batch["index"])
 
@@ -338,15 +344,6 @@ class AttackAndPurify(Callback):
     def purpose_of(self, craft: Craft) -> str:
         """Return what the noise is drawn for that an image is shown through."""
         return self.purpose
-
-    def _seen_through(self, defence: Defence | None, known: Streams | None) -> Purify:
-        """Return what the attacker looks through; `known` are the streams of the very noise in use."""
-
-        def purify(image: Tensor, streams: Streams) -> Tensor:
-            own = replace(known, index=streams.index) if known else streams  # of the images attacked now
-            return self.defences.purify(defence, image, own)
-
-        return purify
 
     def _draws(
         self, attacked: Tensor, defence: Defence | None, numbers: Iterable[int], streams: Streams

@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from dds.callbacks.attack_and_purify import AttackAndPurify
 from dds.data.base import SharedBatches
+from dds.telling import work_aside
 
 _PAUSE = 60.0  # seconds between two lines
 
@@ -90,11 +91,15 @@ class NetworkProgress(Callback):
 
     def _advance(self, network: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         self.calls += len(inputs[0]) if inputs else 1
-        advance = len(inputs[0]) / self._images if inputs else 1.0
-        self._bar.update(self._task, advance=advance, description=self.protocol.at_work)
+        advance = 0.0 if work_aside() else len(inputs[0]) / self._images if inputs else 1.0
+        self._bar.update(self._task, advance=advance, description=self._at_work)
         rehearsed = self._images == math.inf
         if not (rehearsed or self._bar.console.is_terminal) and time.monotonic() - self._said > _PAUSE:
             self._say()
+
+    @property
+    def _at_work(self) -> str:
+        return ", ".join(filter(None, [self.protocol.at_work, work_aside()]))
 
     def _say(self) -> None:
         """Print how far the work is, in images, parts of a batch too; in calls where no plan tells."""
@@ -110,7 +115,7 @@ class NetworkProgress(Callback):
         if share:
             rate, left = share * images / seconds, seconds * (1 - share) / share
             told += f": {rate:.2g} images a second, {_time(left)} left"
-        self._bar.console.print(f"{told}; at work: {self.protocol.at_work}", markup=False, highlight=False)
+        self._bar.console.print(f"{told}; at work: {self._at_work}", markup=False, highlight=False)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Take the bar away, also after an error."""

@@ -15,8 +15,8 @@ from dds.runs import RunFolder
 from dds.runs.division import AUTO
 from dds.runs.places import open_folder
 from dds.runs.stopping import Stopped, stoppable
-from dds.runs.whole_file import writing
 from dds.storage import below, is_url
+from dds.whole_file import writing
 
 if TYPE_CHECKING:
     from submitit import Job

@@ -15,6 +15,7 @@ from dds.batch import IGNORED, Batch
 from dds.data.identity import digest_of
 from dds.data.naming import image_names
 from dds.data.sizes import Framed, Size, SizedBatches
+from dds.data.steady import Steady
 from dds.data.targets import documented
 from dds.errors import InputError
 from dds.numbers import whole
@@ -187,6 +188,26 @@ class BaseDataModule(LightningDataModule, ABC):
         """Return shuffled training batches of equal size."""
         return self._loader(Indexed(self._open("train")), shuffle=True, drop_last=True)
 
+    def some_training_batches(self, images: int, batch_size: int) -> DataLoader[Batch]:
+        """Return batches of training images: the same ones, in the same order, in every process of a run.
+
+        Where a data set varies its training images at random, each is varied in one way.
+
+        Args:
+            images: How many, drawn at random; all, where there are fewer.
+            batch_size: The most in a batch.
+
+        Raises:
+            InputError: If there are none, or they are the test images.
+        """
+        dataset, tested = self._open("train"), cast(Indexed, self._wanted.dataset).dataset
+        if len(cast(Sized, dataset)) == len(cast(Sized, tested)) and digest_of(dataset) == digest_of(tested):
+            raise InputError(f"{type(self).__name__} has no other images than those that are tested.")
+        own = torch.Generator().manual_seed(self.subset_seed)
+        order = torch.randperm(len(cast(Sized, dataset)), generator=own)[:images]
+        some = Subset(Indexed(Steady(dataset)), order.tolist())
+        return self._loader(some, batch_size=batch_size, persistent_workers=False, generator=own)
+
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return validation batches."""
         return self._loader(Indexed(self._open("val")))
@@ -207,6 +228,13 @@ class BaseDataModule(LightningDataModule, ABC):
         """Height and width of each test image of the run, by its index."""
         wanted = self._wanted
         return dict(zip(wanted.indices, self._find_sizes(wanted), strict=True))
+
+    @property
+    def shown_sizes(self) -> set[Size]:
+        """Heights and widths that test images are shown in; `(0, 0)` where they may be of any."""
+        sizes = set(self._sizes.values())
+        heights, widths = zip(*sizes, strict=True)
+        return {(max(heights), max(widths))} if self.sizes == "pad" else sizes
 
     def database_dataloader(self) -> SharedBatches:
         """Return batches of the database, shared out likewise."""
@@ -257,15 +285,16 @@ class BaseDataModule(LightningDataModule, ABC):
         self,
         dataset: Dataset[Sample],
         batches: Sampler[list[int]] | None = None,
+        batch_size: int | None = None,
         **options: Any,
     ) -> DataLoader[Batch]:
+        of_each = batch_size or self.batch_size
         return _Loader(
             cast(Dataset[Batch], dataset),
-            **({"batch_size": self.batch_size} if batches is None else {"batch_sampler": batches}),
+            **({"batch_size": of_each} if batches is None else {"batch_sampler": batches}),
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),  # so that a GPU takes them while it works
-            **{"collate_fn": _collate, **options},
+            **{"collate_fn": _collate, "persistent_workers": self.num_workers > 0, **options},
         )
 
 

@@ -18,8 +18,8 @@ from dds.noise import Streams
 from dds.protocol import Defence
 from dds.runs.png_files import sha256_of, source_of, write_png
 from dds.runs.provenance import provenance
-from dds.runs.whole_file import PARTIAL, remove_partial, whole_file, writing
 from dds.telling import told
+from dds.whole_file import PARTIAL, remove_partial, whole_file, writing
 
 _REMEDY = "Set --images to a folder of image files, each with a name of its own."
 _FULL = "Make room there, or set --out to a writable place; what was purified is kept."

@@ -6,7 +6,7 @@ from contextlib import suppress
 from filelock import Timeout
 
 from dds.runs.run_folder import RunFolder
-from dds.runs.whole_file import whole_file
+from dds.whole_file import whole_file
 
 LONGEST = 128  # characters of a name on W&B, of a run's id or a project's
 REFUSED = set("/\\#?%:")  # in it

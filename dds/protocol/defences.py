@@ -1,5 +1,5 @@
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from dds.models.diffusion.schedule import NoiseLevel
 from dds.noise import Streams
 from dds.numbers import plain, whole
 from dds.purifiers import Purifier
+from dds.purifiers.through import Through
 
 Given = int | float | str | dict[str, float]
 """A defence as users write it: a t, `{sigma: 0.25}`, or a name."""
@@ -136,10 +137,13 @@ class Defences:
 
     def purify(self, defence: Defence | None, image: Tensor, streams: Streams) -> Tensor:
         """Show images `[B, 3, H, W]` through a defence; None: as they are."""
+        return self.through(defence)(image, streams)
+
+    def through(self, defence: Defence | None, known: Streams | None = None) -> Through:
+        """Return what an attacker looks through; `known` are the streams of the noise in use, if it is."""
         if defence is None:
-            return image
-        own = image.clone()  # a purifier, or its network, may work in place
-        return self.purifier_of(defence)(own, defence.level, streams)  # type: ignore[no-any-return]
+            return Through()
+        return Through(self.purifier_of(defence), defence.level, known and replace(known, index=()))
 
     def calls(self, defence: Defence | None) -> int:
         """Count the network calls of one purification."""

@@ -20,8 +20,8 @@ from dds.reports.text import cost, number
 from dds.results.radius_curves import drawn_curves, radius_curves
 from dds.results.standing import RULE
 from dds.runs.run_folder import RunFolder
-from dds.runs.whole_file import whole_file, writing
 from dds.telling import told
+from dds.whole_file import whole_file, writing
 
 _SETTINGS = 12  # lines; more of them say nothing at a glance
 

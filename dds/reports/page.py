@@ -24,7 +24,7 @@ from dds.results.sanity import findings
 from dds.results.source import examples_file, gaps, open_samples, read_pictures, read_samples
 from dds.results.standing import RULE, Comparison
 from dds.runs.run_folder import RunFolder
-from dds.runs.whole_file import writing
+from dds.whole_file import writing
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -14,8 +14,8 @@ from dds.protocol import CLEAN, Craft
 from dds.runs.job import Job
 from dds.runs.png_files import sha256_of, write_png
 from dds.runs.run_folder import RunFolder
-from dds.runs.whole_file import remove_partial
 from dds.runs.writer import ResultsWriter
+from dds.whole_file import remove_partial
 
 _WRITTEN = (
     "8-bit PNG, each value rounded to the nearest grey level, which may leave eps by half of one; what the "

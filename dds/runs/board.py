@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dds.errors import InputError
 from dds.runs.objects import Objects
-from dds.runs.whole_file import writing
+from dds.whole_file import writing
 
 HASTE = 15.0
 """Seconds for what is of no use later."""

@@ -5,7 +5,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from dds.runs.stopping import end_other_processes, hold, is_asked, listen, release
-from dds.runs.whole_file import writing
+from dds.whole_file import writing
 
 
 class Checkpoints(ModelCheckpoint):

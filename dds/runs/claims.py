@@ -10,7 +10,7 @@ from uuid import uuid4
 from filelock import Timeout
 
 from dds.runs.board import Board
-from dds.runs.whole_file import PARTIAL
+from dds.whole_file import PARTIAL
 
 BEAT = 15.0
 """Seconds after which a job shows again that it lives."""

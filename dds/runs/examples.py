@@ -13,7 +13,7 @@ import numpy as np
 
 from dds.batch import EXAMPLES, Record, to_uint8
 from dds.runs.stopping import uncut
-from dds.runs.whole_file import whole_file
+from dds.whole_file import whole_file
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 import pyarrow as pa
 
 from dds.runs.samples import NOTHING, Samples, Spent, merge_rows, read_rows, write_by_condition
-from dds.runs.whole_file import PARTIAL
+from dds.whole_file import PARTIAL
 
 _BLOCK = 64 * 2**20
 """Bytes of rows that are sorted at a time."""

@@ -13,8 +13,8 @@ from uuid import uuid4
 from fsspec.core import has_magic
 
 from dds.errors import InputError
-from dds.runs.whole_file import PARTIAL
 from dds.storage import GREETING, open_storage, persistently, read_objects, scheme_of
+from dds.whole_file import PARTIAL
 
 T = TypeVar("T")
 

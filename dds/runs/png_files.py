@@ -10,7 +10,7 @@ from torch import Tensor
 from dds.batch import to_uint8
 from dds.data.files import open_image
 from dds.errors import InputError
-from dds.runs.whole_file import REMEDY, whole_file, writing
+from dds.whole_file import REMEDY, whole_file, writing
 
 _SOURCE = "source"
 

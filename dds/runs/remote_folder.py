@@ -18,8 +18,8 @@ from dds.runs.board import HASTE, Board, ObjectBoard
 from dds.runs.claims import Lease
 from dds.runs.objects import Object, Objects
 from dds.runs.run_folder import RunFolder
-from dds.runs.whole_file import PARTIAL
 from dds.storage import GREETING
+from dds.whole_file import PARTIAL
 
 _OPEN = f"open{PARTIAL}"
 """The object that is there while parts are: what a folder for them is elsewhere."""

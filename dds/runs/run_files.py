@@ -14,7 +14,7 @@ from dds.runs.claims import Lease
 from dds.runs.merging import lay_out
 from dds.runs.same_work import DIGEST
 from dds.runs.samples import Samples
-from dds.runs.whole_file import whole_file
+from dds.whole_file import whole_file
 
 
 class RunFiles:

@@ -18,7 +18,7 @@ from dds.runs.merging import lay_out, write_merged
 from dds.runs.run_files import RunFiles
 from dds.runs.same_work import difference
 from dds.runs.samples import Samples, Spent, is_whole, read_keys, spent_on
-from dds.runs.whole_file import PARTIAL, writing
+from dds.whole_file import PARTIAL, writing
 
 SCHEMA = 1
 """The layout of a run folder's files; `summary.json` names it."""

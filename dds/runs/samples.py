@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dds.batch import Record
 from dds.errors import InputError
-from dds.runs.whole_file import whole_file
+from dds.whole_file import whole_file
 
 COMBINED = -1
 """The draw of rows that hold the combined decision, until they get a table of their own."""

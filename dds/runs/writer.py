@@ -17,8 +17,8 @@ from dds.runs.places import open_folder
 from dds.runs.run_folder import RunFolder
 from dds.runs.samples import Spent, records_to_table, write_parquet
 from dds.runs.stopping import end_other_processes, listen
-from dds.runs.whole_file import PARTIAL
 from dds.store import KnownCrafts
+from dds.whole_file import PARTIAL
 
 
 class ResultsWriter(Callback):

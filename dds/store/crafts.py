@@ -2,16 +2,16 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from dds.attacks import Attack
+from dds.attacks.objectives.base import Calls
 from dds.batch import Batch
-from dds.store.code import code_of
+from dds.fingerprints import Fingerprint, Looks, NoFingerprintError, arithmetic, code_of
 from dds.store.entries import DamagedError, pack, unpack
-from dds.store.fingerprint import Fingerprint, NoFingerprintError
 from dds.store.store import Store
 
 Crafted = tuple[Tensor, dict[str, Tensor]]
@@ -19,12 +19,6 @@ Crafted = tuple[Tensor, dict[str, Tensor]]
 
 _NOT_OF_DATA = {"features", "positive", "real", "views"}
 """What a batch holds that follows from it and the network, or belongs to no image."""
-
-
-class _Looked(NamedTuple):
-    digest: str
-    modules: set[str]
-    thing: Any  # so that no other one gets its id
 
 
 class KnownCrafts:
@@ -49,7 +43,7 @@ class KnownCrafts:
         self.found = self.made = self.damaged = 0
         self.searched: dict[int, str] = {}
         self._database = ""
-        self._looked: dict[int, _Looked] = {}
+        self._looks = Looks()
         self._crafts: dict[tuple[Any, ...], str] = {}
         self._batch: Any = None
         self._images: list[str] = []
@@ -69,7 +63,7 @@ class KnownCrafts:
         self._database = _digest(sorted(item for part in searched for item in part.items()))
         try:
             for thing in things:
-                self._look_at(thing)
+                self._looks.at(thing)
         except NoFingerprintError as error:
             self._do_without(error)
 
@@ -92,8 +86,7 @@ class KnownCrafts:
         key = (*map(id, (attack, *seen)), repr(settings))
         try:
             if key not in self._crafts:
-                reads_files = bool(attack.identity())  # whose content is not looked at
-                self._crafts[key] = "" if reads_files else self._digest_of(attack, seen, settings)
+                self._crafts[key] = self._digest_of(attack, seen, settings) if _is_kept(attack) else ""
             craft = self._crafts[key]
             return [_digest((craft, image)) for image in self._images_of(batch)] if craft else []
         except NoFingerprintError as error:
@@ -101,10 +94,10 @@ class KnownCrafts:
             return []
 
     def _digest_of(self, attack: Attack, seen: Sequence[Any], settings: Sequence[Any]) -> str:
-        parts = [self._look_at(thing) for thing in (attack, *seen)]
+        parts = [self._looks.at(thing) for thing in (attack, *seen)]
         code = code_of({module for part in parts for module in part.modules})
         digests = [part.digest for part in parts]
-        return _digest((digests, settings, self._database, code, _arithmetic()))
+        return _digest((digests, settings, self._database, code, arithmetic()))
 
     def get(self, names: Sequence[str], image: Tensor, make: Callable[[], Crafted]) -> Crafted:
         """Return attacked images and their marks as they are kept, or made and kept from now on.
@@ -145,12 +138,6 @@ class KnownCrafts:
         damaged = f"; damaged entries: {self.damaged}" if self.damaged else ""
         return f"Attacked images found in {self.store.place}: {self.found}; made: {self.made}{damaged}."
 
-    def _look_at(self, thing: Any) -> "_Looked":
-        if id(thing) not in self._looked:
-            found = Fingerprint()
-            self._looked[id(thing)] = _Looked(found.of(thing), found.modules, thing)
-        return self._looked[id(thing)]
-
     def _images_of(self, batch: Batch) -> list[str]:
         """Return what tells each image with its targets from others; of a batch found once."""
         if self._batch is not batch["image"]:
@@ -161,11 +148,11 @@ class KnownCrafts:
         return self._images
 
 
+def _is_kept(attack: Attack) -> bool:
+    """Tell whether images are worth keeping, and hang on no files, whose content is not looked at."""
+    free = attack.task_calls == attack.purifier_calls == Calls()
+    return not free and not attack.identity()
+
+
 def _digest(thing: Any) -> str:
     return Fingerprint().of(thing)
-
-
-def _arithmetic() -> tuple[Any, ...]:
-    """Return by which settings torch rounds otherwise on a GPU."""
-    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    return torch.get_float32_matmul_precision(), cuda.allow_tf32, cudnn.allow_tf32

@@ -102,6 +102,9 @@ class ImageRetrieval(BaseTask):
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Return minus the similarity to what the attack drives the query away from, `[B]`."""
         if self.attack == "clean":
+            if "features" not in batch:  # of images that are not measured
+                with torch.no_grad():
+                    batch["features"] = self(batch["image"])
             return -(output * batch["features"]).sum(1)
         if "positive" not in batch:  # their mean, as the mean similarity is the similarity to it
             batch["positive"] = _means(self.databases["t0"], batch["relevance"] >= Relevance.EASY)

@@ -4,6 +4,7 @@ ART's PGD and MI-FGSM are compared in `test_pgd`, `test_mi_fgsm` and `test_art_a
 AutoAttack in `test_margin`. No library here has SIA: `test_sia` compares its operations with numpy and scipy.
 """
 
+import random
 from importlib import import_module
 
 import numpy as np
@@ -11,10 +12,23 @@ import pytest
 import torch
 from conftest import TinyClassifier, art_classifier
 
-from dds.attacks import APGD, DLR, MIFGSM, PGD, ArtAttack, AutoAttack, Margin, Patch, Square, TaskLoss
+from dds.attacks import (
+    APGD,
+    DLR,
+    MIFGSM,
+    PGD,
+    ArtAttack,
+    AutoAttack,
+    Margin,
+    Patch,
+    Square,
+    TaskLoss,
+    Universal,
+)
 from dds.attacks.apgd import CHECKPOINTS
 from dds.attacks.libraries import auto_attack
 from dds.attacks.libraries.one_image import OneImage
+from dds.data.scenes import Scenes
 from dds.noise import Streams
 from dds.tasks import Classification
 
@@ -388,3 +402,33 @@ def test_patch_is_art_s_after_a_step_and_no_weaker_after_more(steps):
         torch.testing.assert_close(ours, theirs)
     assert (task.image_loss(ours, batch) >= 0.99 * task.image_loss(theirs, batch)).all()
     assert (task.image_loss(theirs, batch) > task.image_loss(torch.full_like(images, 0.5), batch)).all()
+
+
+def test_a_universal_perturbation_is_no_weaker_than_art_s(tmp_path):
+    """On the images that both are made on, and on others, of a network that knows what they show."""
+    from art.attacks.evasion import UniversalPerturbation
+    from art.estimators.classification import PyTorchClassifier
+
+    task = Classification("zoo:scenes-classification").eval().requires_grad_(False)
+    data = Scenes(train_images=24, test_images=24, batch_size=24)
+    batches = [next(iter(loader)) for loader in (data.some_training_batches(24, 24), data.test_dataloader())]
+    image, label = batches[0]["image"], batches[0]["label"]
+    classes = task(image[:1]).shape[1]
+    estimator = PyTorchClassifier(
+        task, torch.nn.CrossEntropyLoss(), (3, 64, 64), classes, clip_values=(0, 1), device_type="cpu"
+    )
+    art = UniversalPerturbation(
+        estimator, "fgsm", {"eps": 4 / 255}, delta=0.0, max_iter=2, eps=4 / 255, verbose=False
+    )
+    random.seed(0)
+    art.generate(image.numpy(), label.numpy())
+    attack = Universal("4/255", images=24, batch_size=12, folder=str(tmp_path))
+    attack.prepare(data)
+    right = []
+    for batch in batches:
+        ours = attack.craft(task, batch, [bare], Streams(0, tuple(range(24))))
+        theirs = (batch["image"] + torch.from_numpy(art.noise)).clamp(0, 1)
+        shown = (batch["image"], theirs, ours)
+        right.append([(task(one).argmax(1) == batch["label"]).sum().item() for one in shown])
+    assert right[0][1] < right[0][0]  # theirs works, too
+    assert all(ours <= theirs and ours < clean for clean, theirs, ours in right)

@@ -16,7 +16,7 @@ from dds.folders.purified import PurifiedFolder, noise_of
 from dds.noise import Streams
 from dds.purifiers import JPEG, DiffusionDenoiser
 from dds.runs.png_files import sha256_of
-from dds.runs.whole_file import PARTIAL
+from dds.whole_file import PARTIAL
 
 SIZES = {"000007.png": (8, 8), "b/photo.JPG": (10, 12), "b/c/0001.bmp": (8, 8)}
 VIEWS = ["t10/0", "t10/1", "t145/0", "t145/1", "jpeg/0"]

@@ -10,7 +10,7 @@ from test_division import IMAGES, assert_same, make_job, measure, run_job
 from dds.errors import InputError
 from dds.runs import RunFolder, merging, run_folder
 from dds.runs.samples import read_rows
-from dds.runs.whole_file import whole_file
+from dds.whole_file import whole_file
 
 CONFIG = """\
 # versions: torch 2.6

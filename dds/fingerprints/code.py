@@ -7,14 +7,18 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from dds.store.fingerprint import NoFingerprintError
+import torch
+
+from dds.fingerprints.fingerprint import NoFingerprintError
 
 _ALWAYS = ("torch", "torchvision", "numpy")
 _NEVER = {
     "certificates",
     "cluster",
     "command_line",
+    "fingerprints",
     "folders",
     "loggers",
     "reports",
@@ -22,7 +26,7 @@ _NEVER = {
     "runs",
     "store",
 }
-_NEVER |= {"cli.py", "evaluation.py", "options.py", "training.py"}
+_NEVER |= {"cli.py", "evaluation.py", "options.py", "training.py", "whole_file.py"}
 """What of this package changes no attacked image."""
 
 _HERE = Path(__file__).parents[1]
@@ -47,6 +51,12 @@ def code_of(modules: Iterable[str]) -> dict[str, str]:
     packages = {name.partition(".")[0] for name in used} - {"dds", "__main__"} | {*_ALWAYS}
     versions = {name: found for name in sorted(packages) if (found := _version(name))}
     return {"dds": _own(), "users": _hash(_of_users(main)), **versions}
+
+
+def arithmetic() -> tuple[Any, ...]:
+    """Return by which settings torch rounds otherwise on a GPU."""
+    cuda, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    return torch.get_float32_matmul_precision(), cuda.allow_tf32, cudnn.allow_tf32
 
 
 @cache

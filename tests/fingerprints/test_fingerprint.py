@@ -15,10 +15,10 @@ from conftest import TinyClassifier, TinyNoiseNetwork
 from torch import nn
 
 from dds.attacks import MIFGSM, PGD, FeatureDistance, PurifiedDistance
+from dds.fingerprints import code
+from dds.fingerprints.code import code_of
+from dds.fingerprints.fingerprint import Fingerprint, NoFingerprintError
 from dds.purifiers import JPEG, DiffusionDenoiser
-from dds.store import code
-from dds.store.code import code_of
-from dds.store.fingerprint import Fingerprint, NoFingerprintError
 from dds.tasks import Classification
 
 
