@@ -16,6 +16,7 @@ from dds.attacks import (
     Optimiser,
     PurifiedDistance,
     StAdv,
+    TaskLoss,
     WorstOf,
 )
 from dds.attacks.objectives.base import Calls
@@ -96,7 +97,7 @@ SEVERAL_DRAWS = {
     "sia": SIA(steps=1, copies=2, eot=4),
     "low": LowFrequency(APGD(steps=2, eot=4), [4, 2]),
     "flow": StAdv(steps=2, eot=4),
-    "worst": WorstOf({"pgd": PGD(steps=1, eot=4), "mifgsm": MIFGSM(steps=1, eot=3)}, eot=4),
+    "worst": WorstOf({"pgd": PGD(steps=1, eot=4), "mifgsm": MIFGSM(steps=1, eot=3)}, TaskLoss(), eot=4),
     "distance": PGD(steps=2, eot=4, objective=PurifiedDistance()),
 }
 
