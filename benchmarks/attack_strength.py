@@ -80,7 +80,7 @@ def make_task(name: str, options: Namespace) -> tuple[BaseTask, DiffusionDenoise
     """Return a task, its purifier and its images."""
     if name == "cifar10":
         if options.cifar10 is None:
-            sys.exit("cifar10 needs --cifar10 IMAGES CLASSIFIER DENOISER, see configs/cls_cifar10.yaml.")
+            sys.exit("cifar10 needs --cifar10 IMAGES CLASSIFIER DENOISER, see dds/configs/cls_cifar10.yaml.")
         images, classifier, denoiser = options.cifar10
         network = pretrained(CifarResNet(56), classifier, key="state_dict", strip="module.")
         task = TASKS[name](network, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])

@@ -1,4 +1,4 @@
-"""The sweeps of W&B in `configs/sweep`, by the command lines that an agent makes of them."""
+"""The sweeps of W&B in `dds/configs/sweep`, by the command lines that an agent makes of them."""
 
 import pytest
 import yaml

@@ -1,4 +1,4 @@
-"""Networks for 32x32 images whose public weights `configs/cls_cifar10.yaml` uses."""
+"""Networks for 32x32 images whose public weights `dds/configs/cls_cifar10.yaml` uses."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
