@@ -7,7 +7,6 @@ WORKDIR /dds
 
 COPY pyproject.toml README.md LICENSE ./
 COPY dds dds
-COPY configs configs
 COPY evaluate.py train.py ./
 RUN pip install -e .
 

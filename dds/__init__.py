@@ -13,6 +13,9 @@ from dds.callbacks import AttackAndPurify
 from dds.errors import InputError
 from dds.evaluation import certify, evaluate
 from dds.results import Results
+from dds.runs.provenance import version_of
+
+__version__ = version_of("dds")
 
 __all__ = [
     "AttackAndPurify",

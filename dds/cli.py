@@ -1,4 +1,4 @@
-"""The command line behind `evaluate.py`; of `train.py` see `dds.training`."""
+"""The commands behind `evaluate.py` and `dds`; of `train.py` see `dds.training`."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from dds.callbacks import CertificateDraws, NetworkProgress
 from dds.callbacks.look_ahead import count_known
 from dds.certificates import Certificate
 from dds.cluster import check_command, read_request, submit
-from dds.command_line import Parser, plainly, stem
+from dds.command_line import Parser, plainly, program, stem
 from dds.command_line.nearest import did_you_mean
 from dds.errors import InputError
 from dds.evaluation import make_console, make_trainer
@@ -114,17 +114,10 @@ def _leads(arguments: list[str]) -> bool:
 
 def _command(name: str) -> Callable[[list[str]], None]:
     """Return what else than to evaluate is done, by its name."""
-    commands = {
-        "certify": _certify,
-        "submit": _submit,
-        "purify": purify,
-        "report": _report,
-        "compare": _compare,
-    }
-    if name not in commands:
-        close = did_you_mean(name, commands)
-        raise InputError(f"there is no command {name!r}; expected {', '.join(commands)} or options.{close}")
-    return commands[name]
+    if name not in COMMANDS:
+        close = did_you_mean(name, COMMANDS)
+        raise InputError(f"there is no command {name!r}; expected {', '.join(COMMANDS)} or options.{close}")
+    return COMMANDS[name]
 
 
 def _certify(arguments: list[str]) -> None:
@@ -143,7 +136,7 @@ def _prepare_certificate(arguments: list[str], check: Check = lambda config: Non
     parser = evaluation_parser(
         "certify",
         "Prove what the purifier guarantees within a radius, from noise draws on clean images. Examples: "
-        "evaluate.py certify --config seg_scenes.yaml; evaluate.py certify runs/seg_scenes/study, which "
+        f"{program('certify')} --config seg_scenes.yaml; {program('certify')} runs/seg_scenes/study, which "
         "certifies what that run evaluated, and goes on where it was interrupted.",
     )
     parser.add_class_arguments(Certificate, "certificate")
@@ -206,7 +199,7 @@ def _report(arguments: list[str]) -> None:
     parser = _runs_parser(
         "report",
         "Draw figures/ and report.html of runs anew, from what their folders hold. Of an interrupted run, as "
-        "far as it got. Example: evaluate.py report runs/seg_scenes/*",
+        f"far as it got. Example: {program('report')} runs/seg_scenes/*",
     )
     for place in parser.parse_args(arguments).runs:
         for folder in find_folders(place):
@@ -220,7 +213,7 @@ def _compare(arguments: list[str]) -> None:
     parser = _runs_parser(
         "compare",
         "Lay runs over each other on one page: of other tasks, models, purifiers, seeds. Example: "
-        "evaluate.py compare runs/*_scenes/study",
+        f"{program('compare')} runs/*_scenes/study",
     )
     parser.add_argument(
         "--out",
@@ -246,7 +239,7 @@ def _compare(arguments: list[str]) -> None:
 
 
 def _runs_parser(command: str, description: str) -> ArgumentParser:
-    parser = Parser(prog=f"evaluate.py {command}", description=description)
+    parser = Parser(prog=program(command), description=description)
     parser.add_argument("runs", type=str, nargs="+", help="Run folders or URLs, runs/<experiment>/<name>.")
     return parser
 
@@ -314,3 +307,13 @@ def _finish(config: Namespace, summary: dict[str, Any], folder: RunFolder, conso
     console.print(f"Results: {folder.place}", soft_wrap=True)
     if config.show != "table":
         print(json.dumps(summary) if config.show == "json" else folder.place)
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "certify": _certify,
+    "submit": _submit,
+    "purify": purify,
+    "report": _report,
+    "compare": _compare,
+}
+"""What else than to evaluate is done, by its name."""

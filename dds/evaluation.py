@@ -193,7 +193,7 @@ def _evaluate(
     live = Live(logger, project, job, writer, progress)
     made = make_trainer(writer.folder, protocol, live, writer, progress, **{"devices": 1, **trainer})
     if made.world_size > 1:
-        raise InputError(f"{made.world_size} processes; from Python there is one. Use evaluate.py for more.")
+        raise InputError(f"{made.world_size} processes; from Python there is one. Use dds evaluate for more.")
     try:
         lent = (*protocol.defences.purifiers, *protocol.controls.values(), *protocol.surrogates.values())
         with stoppable(), as_found(task, *lent):

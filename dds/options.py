@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import Trainer
 
 from dds.callbacks import AttackAndPurify
-from dds.command_line import make_parser
+from dds.command_line import make_parser, program
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.loggers import Loggers
@@ -34,16 +34,17 @@ EVALUATION_OPTIONS = {
 }
 """What of Lightning's trainer matters to an evaluation."""
 
+_CONFIG = "--config seg_scenes.yaml"
+
 _PURPOSE = (
-    "Measure what a purifier buys and costs. Example: evaluate.py --config seg_scenes.yaml. evaluate.py "
-    "certify --config seg_scenes.yaml proves what it guarantees, evaluate.py purify --config seg_scenes.yaml "
-    "--images=IN --out=OUT purifies a folder, evaluate.py submit --config seg_scenes.yaml --jobs=8 has jobs "
-    "of a cluster share the work. Of finished runs, evaluate.py report runs/… draws the pages anew, "
-    "evaluate.py compare runs/… one page of all."
+    f"Measure what a purifier buys and costs. Example: {program()} {_CONFIG}. {program('certify')} {_CONFIG} "
+    f"proves what it guarantees, {program('purify')} {_CONFIG} --images=IN --out=OUT purifies a folder, "
+    f"{program('submit')} {_CONFIG} --jobs=8 has jobs of a cluster share the work. Of finished runs, "
+    f"{program('report')} runs/… draws the pages anew, {program('compare')} runs/… one page of all."
 )
 
 
-def evaluation_parser(command: str = "", description: str = _PURPOSE) -> ArgumentParser:
+def evaluation_parser(command: str = "evaluate", description: str = _PURPOSE) -> ArgumentParser:
     """Return the parser of an evaluation, or of a command that takes its options and more."""
     parser = make_parser(description, command)
     parser.add_subclass_arguments(BaseTask, "task", required=True, help="The task and its network.")

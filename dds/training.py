@@ -1,4 +1,4 @@
-"""The command line behind `train.py`."""
+"""The command line behind `train.py` and `dds train`."""
 
 import sys
 import warnings
@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from dds.callbacks import ProgressLines
-from dds.command_line import make_parser, plainly, stem
+from dds.command_line import make_parser, plainly, program, stem
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.models.weights import NO_WEIGHTS, save_self_describing
@@ -51,9 +51,8 @@ def train(arguments: list[str]) -> None:
 
 
 def _training_parser() -> ArgumentParser:
-    parser = make_parser(
-        "Train a task's network, or a denoiser. Example: train.py --config train/seg_scenes.yaml"
-    )
+    example = f"{program('train')} --config train/seg_scenes.yaml"
+    parser = make_parser(f"Train a task's network, or a denoiser. Example: {example}.", "train")
     parser.add_subclass_arguments(LightningModule, "task", required=True, help="What is trained.")
     parser.add_subclass_arguments(BaseDataModule, "data", required=True, help="What it is trained on.")
     parser.add_class_arguments(Trainer, "trainer", skip={"logger"}, instantiate=False, sub_configs=True)

@@ -26,7 +26,7 @@ from dds.models.cifar10 import CifarDenoiser, CifarResNet
 from dds.runs import ResultsWriter
 from dds.training import train
 
-ROOT = CONFIGS.parent
+ROOT = Path(__file__).parents[1]
 SMALL = [
     "--protocol.noise_levels=[10,{sigma: 0.25}]",
     "--protocol.attacks.pgd.init_args.steps=1",

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,6 @@ from conftest import TinyClassifier, TinyNoiseNetwork, assert_same_samples
 from dds import cli
 from dds.attacks import PGD
 from dds.callbacks import AttackAndPurify
-from dds.command_line import CONFIGS
 from dds.errors import InputError
 from dds.purifiers import DiffusionDenoiser
 from dds.runs import ResultsWriter
@@ -232,7 +232,7 @@ def test_processes_that_differ_are_refused(tmp_path, monkeypatch):
 SMALL = ["--config", "cls_scenes.yaml", "--data.size=16", "--data.test_images=7", "--data.batch_size=1"]
 SMALL += ["--protocol.noise_levels=[10]", "--protocol.attacks.pgd.init_args.steps=1", "--protocol.draws=2"]
 SMALL += ["--trainer.accelerator=cpu", "--logger=false"]
-EVALUATE = str(CONFIGS.parent / "evaluate.py")
+EVALUATE = str(Path(__file__).parents[1] / "evaluate.py")
 
 
 def test_both_launchers(tmp_path):

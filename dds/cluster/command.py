@@ -10,6 +10,7 @@ from jsonargparse import Namespace
 from rich.console import Console
 
 from dds.cluster.request import Request
+from dds.command_line import program
 from dds.errors import InputError
 from dds.runs import RunFolder
 from dds.runs.division import AUTO
@@ -104,14 +105,20 @@ def _told(
 ) -> Iterator[str]:
     """Say what was started, and how to follow and to end it."""
     yield f"Run: {folder.place}"
-    yield f"Each job: evaluate.py {join(command)}"
+    yield f"Each job: {_typed(command)}"
     yield f"Jobs: {', '.join(jobs)}"
     yield f"Logs: {logs}, of each job <job>_0_log.out and .err"
     if request.cluster == "slurm":
         array, _, _ = jobs[0].partition("_")
         yield f"Follow: squeue --jobs={array}; tail -f {quote(str(logs))}/{array}_*.out"
-        yield f"So far: evaluate.py report {quote(folder.place)}"
+        yield f"So far: {program('report')} {quote(folder.place)}"
         yield f"End: scancel {array}; what was measured is kept, the same command with --name goes on."
+
+
+def _typed(command: list[str]) -> str:
+    """Return how a user would start a job."""
+    certifies = command[:1] == ["certify"]
+    return f"{program('certify' if certifies else 'evaluate')} {join(command[certifies:])}"
 
 
 def _results(folder: RunFolder) -> list[str]:

@@ -8,16 +8,16 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
 
-from dds.command_line import Parser
+from dds.command_line import Parser, program
 from dds.errors import InputError
 
 _PURPOSE = (
     "Start jobs that measure one run together, on a SLURM cluster or as processes of this machine. Each "
     "takes images as it goes until none is left (--share=auto); the last one writes the report. A job whose "
     "time is over, or that is preempted, is requeued and goes on. All other options are those of "
-    "evaluate.py, or behind the word certify those of evaluate.py certify. Examples: evaluate.py submit "
+    f"{program()}, or behind the word certify those of {program('certify')}. Examples: {program('submit')} "
     "--config seg_scenes.yaml --jobs=8 --slurm.partition=gpu --slurm.gpus_per_node=1 --slurm.time=240; "
-    "evaluate.py submit certify --config seg_scenes.yaml --jobs=2 --cluster=local."
+    f"{program('submit')} certify --config seg_scenes.yaml --jobs=2 --cluster=local."
 )
 
 _NOT_ASKED = {"command", "folder", "map_count", "nodes", "ntasks_per_node", "num_gpus"}
@@ -76,7 +76,11 @@ def _parser() -> ArgumentParser:
         from submitit.slurm.slurm import _make_sbatch_string as settings
     except ImportError as error:
         raise InputError("Jobs are started by submitit. Run: pip install 'dds[cluster]'") from error
-    parser = Parser(usage="%(prog)s submit --config NAME --jobs N [--setting=value …]", description=_PURPOSE)
+    parser = Parser(
+        prog=program("submit"),
+        usage="%(prog)s --config NAME --jobs N [--setting=value …]",
+        description=_PURPOSE,
+    )
     parser.add_argument("--jobs", type=int, required=True, help="How many jobs share the run's images.")
     parser.add_argument(
         "--cluster",

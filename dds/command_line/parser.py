@@ -1,4 +1,4 @@
-"""The parser that both programs build upon."""
+"""The parser that all commands build upon."""
 
 import sys
 from pathlib import Path
@@ -11,12 +11,16 @@ from dds.command_line.factories import admit_factories
 from dds.command_line.help import BriefFormatter, help_of, wanted_help
 from dds.command_line.importing import import_from
 from dds.command_line.nearest import did_you_mean
+from dds.command_line.program import program
 from dds.errors import InputError
 
 Arguments = list[str] | None
 """Command-line arguments; None: those of the process."""
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+_INSTALLED = Path(__file__).parents[1] / "configs"
+
+CONFIGS = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "configs"
+"""The YAMLs that come with the package: inside it where it is installed, beside it in a checkout."""
 
 
 admit_factories()
@@ -100,15 +104,15 @@ class Parser(ArgumentParser):  # type: ignore[misc]
         return super().parse_args(args, *others, **options)
 
 
-def make_parser(description: str, command: str = "") -> ArgumentParser:
-    """Return a parser that reads YAML files by `--config`, of a program or of one of its commands."""
+def make_parser(description: str, command: str) -> ArgumentParser:
+    """Return the parser of a command, which reads YAML files by `--config`."""
     import_from(Path.cwd())
-    usage = " ".join(filter(None, ("%(prog)s", command, "--config NAME [--setting=value …]")))
-    parser = Parser(usage=usage, description=f"{description} {_MORE}")
+    usage = "%(prog)s --config NAME [--setting=value …]"
+    parser = Parser(prog=program(command), usage=usage, description=f"{description} {_MORE}")
     parser.add_argument(
         "--config",
         action=_ConfigByName,
-        help="A YAML file: a path, or a name in configs/. Repeatable; later wins.",
+        help="A YAML file: a path, or the name of one that comes with dds. Repeatable; later wins.",
     )
     return parser
 

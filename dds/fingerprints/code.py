@@ -26,7 +26,7 @@ _NEVER = {
     "runs",
     "store",
 }
-_NEVER |= {"cli.py", "evaluation.py", "options.py", "training.py", "whole_file.py"}
+_NEVER |= {"__main__.py", "cli.py", "evaluation.py", "options.py", "training.py", "whole_file.py"}
 """What of this package changes no attacked image."""
 
 _HERE = Path(__file__).parents[1]

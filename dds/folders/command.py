@@ -1,4 +1,4 @@
-"""The command line behind `evaluate.py purify`."""
+"""The command line behind `evaluate.py purify` and `dds purify`."""
 
 from argparse import SUPPRESS
 from functools import partial
@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from dds.callbacks import AttackAndPurify
-from dds.command_line import make_parser
+from dds.command_line import make_parser, program
 from dds.evaluation import make_console
 from dds.folders.purified import PurifiedFolder
 from dds.runs.stopping import Stopped, stoppable
@@ -21,7 +21,7 @@ _PURPOSE = (
     "Write the images of a folder as the defences of any evaluation's YAML show them: its purifier at each "
     "noise level and its other defences, each with as many noise draws, as OUT/<defence>/<draw>/<name>.png, "
     "with OUT/manifest.json. Neither task nor data set is built, nothing is attacked. What was written is "
-    "kept: the same command goes on where it was stopped. Example: evaluate.py purify --config "
+    f"kept: the same command goes on where it was stopped. Example: {program('purify')} --config "
     "seg_scenes.yaml --images=photos --out=purified --protocol.noise_levels=[50] --protocol.draws=1."
 )
 

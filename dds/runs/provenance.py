@@ -12,7 +12,7 @@ _PACKAGES = ("dds", "torch", "lightning", "torchmetrics", "timm", "segmentation-
 def provenance(networks: Mapping[str, nn.Module | None]) -> dict[str, dict[str, str]]:
     """Return the versions of what computes and the SHA-256 of the weights of each network."""
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}},
         "weights": {name: weights_hash(network) for name, network in networks.items() if network is not None},
     }
 
@@ -28,7 +28,8 @@ def weights_hash(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Return the version of an installed package; `unknown` of what is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

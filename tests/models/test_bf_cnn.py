@@ -24,7 +24,7 @@ def test_layers_without_a_mean_are_conv_over_deviation_times_gamma(images):
             torch.nn.init.uniform_(factor, 0.5, 2)
     norms = []
     for gamma, deviation in zip(network.gammas, network.running_sd, strict=True):
-        norm = torch.nn.BatchNorm2d(64, eps=0).eval()
+        norm = torch.nn.BatchNorm2d(64, eps=1e-30).eval()
         norm.weight.data, norm.running_var = gamma.detach().flatten(), deviation.detach().flatten() ** 2
         norms.append(norm)
     first, *middle, last = network.conv_layers
