@@ -19,6 +19,7 @@ from dds.attacks import (
     PurifiedTwice,
     SegPGD,
     Square,
+    Strongest,
     WorstOf,
 )
 from dds.attacks.gradient import Weights
@@ -45,6 +46,7 @@ def contenders(target: str, calls: int) -> dict[str, Attack]:
         "apgd": APGD(EPS, steps - 1),
         "apgd_eot5": APGD(EPS, steps // 5 - 1, eot=5),
         "square": Square(EPS, calls // 2),
+        "strongest": Strongest(EPS, calls=calls),
         "momentum": _with_momentum(steps),
         "momentum_falling": _with_momentum(steps, eot_weights="falling"),
         "momentum_holding": _with_momentum(steps, eot_weights="holding"),

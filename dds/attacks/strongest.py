@@ -8,7 +8,7 @@ from dds.attacks.apgd import APGD
 from dds.attacks.base import Attack, one_of, whole
 from dds.attacks.objectives.base import AttackedTask, Calls, Objective, Purify, TaskLoss
 from dds.attacks.objectives.margin import Margin
-from dds.attacks.objectives.mask_losses import JensenShannon
+from dds.attacks.objectives.mask_losses import BalancedMaskedCrossEntropy, JensenShannon
 from dds.attacks.pgd import PGD
 from dds.attacks.worst_of import WorstOf
 from dds.batch import Batch
@@ -20,7 +20,7 @@ _DRAWS = 4  # of the attacker's own, on which objectives are compared
 
 OBJECTIVES: dict[str, tuple[Callable[[], Objective], ...]] = {
     "label": (TaskLoss, Margin),
-    "mask": (JensenShannon, TaskLoss),
+    "mask": (BalancedMaskedCrossEntropy, JensenShannon),
 }
 """What is climbed, by what a task is scored by, the best first; where nothing is said, its own loss."""
 
