@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from dds import cli
-from dds.command_line.importing import takes_more
+from dds.command_line.importing import takes_more, why_not_found
 from dds.command_line.trail import input_error
+from dds.data import BaseDataModule, ImageFolder
 from dds.errors import InputError
 
 PARSER = cache(cli.evaluation_parser)  # it keeps nothing of what it reads
@@ -216,6 +217,13 @@ def test_a_mistake_is_named_in_at_most_three_lines(refused, tmp_path, mistake):
     assert all(len(line) < 500 for line in said)
     assert all(word in " ".join(said) for word in words), said
     assert [path.name for path in tmp_path.iterdir()] in ([], ["mistake.yaml"])
+
+
+def test_many_classes_of_others_do_not_hide_ours():
+    others = [type(f"Mine{number}", (ImageFolder,), {}) for number in range(40)]
+    said = why_not_found("Scene", BaseDataModule)
+    assert said.startswith("there is no class Scene. Did you mean Scenes? Known here: Ade20k, ")
+    assert others[0].__name__ not in said
 
 
 def test_commands_are_named(refused):

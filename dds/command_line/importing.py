@@ -65,8 +65,13 @@ def why_not_found(name: str, kind: Any, error: BaseException | None = None) -> s
     """
     if "." in name:
         return _why_not_at(name.split("."), error)
-    known = sorted({found.__name__ for found in classes_of(kind)})
-    offered = f"Known here: {', '.join(known)}; your own" if 0 < len(known) <= _OFFERED else "Name one"
+    found = classes_of(kind)
+    known, ours = (
+        sorted({one.__name__ for one in some})
+        for some in (found, [one for one in found if one.__module__.startswith("dds.")])
+    )
+    few = known if len(known) <= _OFFERED else ours
+    offered = f"Known here: {', '.join(few)}; your own" if 0 < len(few) <= _OFFERED else "Name one"
     return f"{_unknown(name, known)}{offered} by its path, as in my_module.MyClass."
 
 
