@@ -18,6 +18,7 @@ from dds.data import BaseDataModule, Cifar10, SceneRetrieval, Scenes
 from dds.metrics.intervals import interval
 from dds.models import pretrained
 from dds.models.cifar10 import CifarDenoiser, CifarResNet
+from dds.numbers import pixels
 from dds.purifiers import DiffusionDenoiser
 from dds.results import Results
 from dds.results.summary import resampled_utility
@@ -96,17 +97,19 @@ def make_task(name: str, options: Namespace) -> tuple[BaseTask, DiffusionDenoise
 def run(name: str, calls: int, options: Namespace) -> list[Found]:
     """Attack a task with everything that a budget of calls allows."""
     task, purifier, data = make_task(name, options)
+    eps = pixels("eps", options.eps)
     if options.label_free:
-        attacks = label_free(calls, _stand_in(name, task))
+        attacks = label_free(calls, eps, _stand_in(name, task))
     else:
-        attacks = contenders(task.target, calls)
+        attacks = contenders(task.target, calls, eps)
     if options.attacks:
         attacks = {key: attack for key, attack in attacks.items() if key in options.attacks}
     protocol = dds.AttackAndPurify(
         purifier, options.levels, attacks=attacks, attacker_sees=["same"], draws=options.draws
     )
     kind = "label_free" if options.label_free else "all"
-    folder = Path(options.folder) / options.split / f"{kind}_{name}_{calls}"
+    budget = f"eps{255 * eps:g}_{calls}"
+    folder = Path(options.folder) / options.split / f"{kind}_{name}_{budget}"
     store = f"{options.folder}/store"
     results = dds.evaluate(task, data, protocol, folder, resume=True, quiet=options.quiet, store=store)
     return list(_ranked(name, calls, results, type(task)))
@@ -198,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made = ArgumentParser(description=__doc__, formatter_class=ArgumentDefaultsHelpFormatter)
     made.add_argument("tasks", nargs="*", default=list(TASKS)[:-1], help="of " + ", ".join(TASKS))
     made.add_argument("--calls", type=int, nargs="+", default=[200, 1000], help="budgets, for one image")
+    made.add_argument("--eps", default="8/255", help="radius of the Linf ball")
     made.add_argument("--levels", type=int, nargs="+", default=[10, 50, 145], help="noise levels t")
     made.add_argument("--attacks", nargs="+", help="names of those that run; default: all")
     made.add_argument("--label_free", action="store_true", help="those on the diffusion process instead")

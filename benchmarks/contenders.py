@@ -25,11 +25,10 @@ from dds.attacks import (
 from dds.attacks.gradient import Weights
 from dds.tasks import BaseTask
 
-EPS = 8 / 255
 _CLASSES = ("label", "labels")
 
 
-def contenders(target: str, calls: int) -> dict[str, Attack]:
+def contenders(target: str, calls: int, eps: float) -> dict[str, Attack]:
     """Return the attacks on a task that is scored by `target`, each of at most so many calls an image.
 
     A call is one forward or one backward of the purifier with the task behind it, so a gradient takes two.
@@ -37,33 +36,35 @@ def contenders(target: str, calls: int) -> dict[str, Attack]:
     Args:
         target: As `BaseTask.target`.
         calls: The budget.
+        eps: Radius of the Linf ball, in [0, 1] pixel units.
     """
     steps = calls // 2
     attacks: dict[str, Attack] = {
-        "pgd": PGD(EPS, EPS / 4, steps),
-        "pgd_eot5": PGD(EPS, EPS / 4, steps // 5, eot=5),
-        "mifgsm": MIFGSM(EPS, EPS / 8, steps),
-        "apgd": APGD(EPS, steps - 1),
-        "apgd_eot5": APGD(EPS, steps // 5 - 1, eot=5),
-        "square": Square(EPS, calls // 2),
-        "strongest": Strongest(EPS, calls=calls),
-        "momentum": _with_momentum(steps),
-        "momentum_falling": _with_momentum(steps, eot_weights="falling"),
-        "momentum_holding": _with_momentum(steps, eot_weights="holding"),
-        "momentum_coarse": LowFrequency(_with_momentum(steps // 3), [4, 2, 1]),
+        "pgd": PGD(eps, eps / 4, steps),
+        "pgd_eot5": PGD(eps, eps / 4, steps // 5, eot=5),
+        "mifgsm": MIFGSM(eps, eps / 8, steps),
+        "apgd": APGD(eps, steps - 1),
+        "apgd_eot5": APGD(eps, steps // 5 - 1, eot=5),
+        "square": Square(eps, calls // 2),
+        "strongest": Strongest(eps, calls=calls),
+        "momentum": _with_momentum(eps, steps),
+        "momentum_falling": _with_momentum(eps, steps, eot_weights="falling"),
+        "momentum_holding": _with_momentum(eps, steps, eot_weights="holding"),
+        "momentum_coarse": LowFrequency(_with_momentum(eps, steps // 3), [4, 2, 1]),
     }
     for name, objective in _OBJECTIVES[target].items():
-        attacks[f"momentum_{name}"] = _with_momentum(steps - 1, objective)
+        attacks[f"momentum_{name}"] = _with_momentum(eps, steps - 1, objective)
     if steps >= 400:
-        attacks["pgd_20x20"] = PGD(EPS, EPS / 4, 20, eot=20)  # as published for random defences
-    return attacks | _peers(target, calls)
+        attacks["pgd_20x20"] = PGD(eps, eps / 4, 20, eot=20)  # as published for random defences
+    return attacks | _peers(target, calls, eps)
 
 
-def label_free(calls: int, stand_in: BaseTask) -> dict[str, Attack]:
+def label_free(calls: int, eps: float, stand_in: BaseTask) -> dict[str, Attack]:
     """Return the attacks on the diffusion process, which know no label, on the same budget.
 
     Args:
         calls: The budget; a gradient takes two, and one more where the clean image is purified besides.
+        eps: Radius of the Linf ball, in [0, 1] pixel units.
         stand_in: A task on other targets, whose network is public.
     """
     purified: dict[str, Objective] = {
@@ -72,19 +73,23 @@ def label_free(calls: int, stand_in: BaseTask) -> dict[str, Attack]:
         "pixels": PurifiedDistance(),
         "noise": PredictedNoise("clean"),
     }
-    attacks: dict[str, Attack] = {name: _with_momentum(calls // 3, one) for name, one in purified.items()}
+    attacks: dict[str, Attack] = {
+        name: _with_momentum(eps, calls // 3, one) for name, one in purified.items()
+    }
     clean = {"clean_features": None, "clean_stand_in_features": stand_in}
     attacks |= {
-        name: _with_momentum((calls - 1) // 2, FeatureDistance(of=task)) for name, task in clean.items()
+        name: _with_momentum(eps, (calls - 1) // 2, FeatureDistance(of=task)) for name, task in clean.items()
     }
-    return attacks | {"twice": _with_momentum(calls // 4, PurifiedTwice())}
+    return attacks | {"twice": _with_momentum(eps, calls // 4, PurifiedTwice())}
 
 
-def _with_momentum(steps: int, objective: Objective | None = None, eot_weights: Weights = "equal") -> PGD:
+def _with_momentum(
+    eps: float, steps: int, objective: Objective | None = None, eot_weights: Weights = "equal"
+) -> PGD:
     eot = 1 if eot_weights == "equal" else 2
     return PGD(
-        EPS,
-        EPS / 2,
+        eps,
+        eps / 2,
         steps // eot,
         eot=eot,
         objective=objective,
@@ -94,21 +99,21 @@ def _with_momentum(steps: int, objective: Objective | None = None, eot_weights: 
     )
 
 
-def _peers(target: str, calls: int) -> dict[str, Attack]:
+def _peers(target: str, calls: int, eps: float) -> dict[str, Attack]:
     """Return what others take for the strongest, on a budget: AutoAttack's rand version, and SEA."""
     losses: dict[str, Objective | None] = {}
     if target == "label":
         losses, eot = {"ce": None, "dlr": DLR()}, 20 if calls >= 1000 else 5
         steps = (calls // 2 - 2 * eot) // (2 * eot)
         rand: dict[str, Attack] = {
-            name: APGD(EPS, steps, eot=eot, objective=loss) for name, loss in losses.items()
+            name: APGD(eps, steps, eot=eot, objective=loss) for name, loss in losses.items()
         }
         return {"autoattack_rand": WorstOf(rand, eot=eot)}
     if target == "mask":
         losses = {"mce": MaskedCrossEntropy(), "mce_bal": BalancedMaskedCrossEntropy(), "js": JensenShannon()}
         steps = calls // 2 // 3 - 3
         sea: dict[str, Attack] = {
-            name: APGD(EPS, steps, objective=loss, schedule="sea") for name, loss in losses.items()
+            name: APGD(eps, steps, objective=loss, schedule="sea") for name, loss in losses.items()
         }
         return {"sea": WorstOf(sea)}
     return {}

@@ -216,13 +216,13 @@ def test_an_attack_on_a_large_database_is_measured():
 @pytest.mark.parametrize("target", ["label", "mask", "depth", "relevance", "boxes"])
 @pytest.mark.parametrize("calls", [200, 1000])
 def test_contenders_keep_to_the_budget_and_use_it(target, calls):
-    for name, attack in contenders(target, calls).items():
+    for name, attack in contenders(target, calls, 0.03).items():
         spent = attack.task_calls.forward + attack.task_calls.backward
         assert 0.78 * calls <= spent <= calls, name
 
 
 def test_label_free_contenders_keep_to_the_budget_too():
-    for name, attack in label_free(200, Classification(TinyClassifier())).items():
+    for name, attack in label_free(200, 0.03, Classification(TinyClassifier())).items():
         calls = max(attack.task_calls, attack.purifier_calls, key=lambda calls: calls.forward)
         assert 190 <= calls.forward + calls.backward <= 200, name
 
@@ -234,7 +234,7 @@ def test_attacks_are_ranked_by_what_they_leave(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(attack_strength, "make_task", make)
     attacks = {"none": PGD(0, steps=1), "pgd": PGD("32/255", steps=10), "blind": Square(steps=1)}
-    monkeypatch.setattr(attack_strength, "contenders", lambda target, calls: attacks)
+    monkeypatch.setattr(attack_strength, "contenders", lambda target, calls, eps: attacks)
     options = ["classification", "--calls=20", "--levels", "10", "50", "--draws=2", f"--folder={tmp_path}"]
     attack_strength.main([*options, "--quiet"])
     rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line[:1] == "|"]
