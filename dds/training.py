@@ -14,7 +14,7 @@ from dds.callbacks import ProgressLines
 from dds.command_line import make_parser, plainly, program, stem
 from dds.data import BaseDataModule
 from dds.errors import InputError
-from dds.models.weights import NO_WEIGHTS, save_self_describing
+from dds.models.weights import ANSWERS, NO_WEIGHTS, save_self_describing
 from dds.runs.checkpoints import Checkpoints
 from dds.runs.stopping import Stopped, stoppable
 from dds.tasks import BaseTask
@@ -44,7 +44,7 @@ def train(arguments: list[str]) -> None:
         if trainer.global_step < trainer.estimated_stepping_batches:
             print(f"Stopped at step {trainer.global_step}; go on with --resume.")
         elif trainer.is_global_zero:
-            spec = {**_network(config), **_normalisation(built.task)}
+            spec = {**_network(config), **_around(built.task)}
             with writing(weights):
                 save_self_describing(built.task.model, spec, weights)
             print(f"Weights: {weights}")
@@ -90,11 +90,12 @@ def _fit(trainer: Trainer, built: Namespace, checkpoints: Checkpoints, config: N
         raise
 
 
-def _normalisation(task: LightningModule) -> dict[str, list[float]]:
-    """Return what a task normalises its network's input by."""
+def _around(task: LightningModule) -> dict[str, Any]:
+    """Return what a task normalises its network's input by, and takes its answers for."""
     if not isinstance(task, BaseTask):
         return {}
-    return {"mean": task.mean.flatten().tolist(), "std": task.std.flatten().tolist()}
+    answers = {name: True for name in ANSWERS if getattr(task, name, False)}
+    return {"mean": task.mean.flatten().tolist(), "std": task.std.flatten().tolist(), **answers}
 
 
 def _network(config: Namespace) -> dict[str, Any]:

@@ -167,6 +167,10 @@ def _reason(error: str) -> str:
     )
 
 
+ANSWERS = ("log_output", "inverse")
+"""What a network's file, and then a true attribute of it, may say of its answers; see `DepthEstimation`."""
+
+
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
     """Load a state dict whose names and shapes must be exactly the network's.
 
@@ -189,7 +193,7 @@ def save_self_describing(model: nn.Module, spec: Mapping[str, Any], path: Path) 
     Args:
         model: The network.
         spec: What builds it, `class_path` and `init_args`, and optionally the `mean` and `std` that its input
-            is normalised by; as JSON values.
+            is normalised by, and what its answers are (`ANSWERS`); as JSON values.
         path: The `.safetensors` file.
     """
     state = {
@@ -223,6 +227,9 @@ def load_self_describing(path: str | Path) -> nn.Module:
     load_strictly(model, state, path)
     if normalisation:
         cast(Any, model).normalisation = normalisation
+    for name in ANSWERS:
+        if spec.get(name) is True:
+            setattr(model, name, True)
     return model
 
 

@@ -33,7 +33,8 @@ class DepthEstimation(DenseTask):
         max_depth: Metres; true depth from there on counts as unknown, and predictions are clamped to it.
         crop: `[top, bottom, left, right]` pixels between which depth is measured; default: the whole image.
             Eigen's for NYU at 480x640 is `[45, 471, 41, 601]`.
-        log_output: Whether the network returns the natural logarithm of metres.
+        log_output: Whether the network returns the natural logarithm of metres; true where its file says so,
+            as those of `train.py` do. So with `inverse`.
         align: For networks that tell depth without a unit: each image's output is brought to its true depth
             before it is compared, by `scale` (their medians) or `scale_shift` (least squares), in metrics and
             in the loss alike, see `dds.metrics.depth.aligned`. Depth by vote is then not certified, as what
@@ -75,8 +76,9 @@ class DepthEstimation(DenseTask):
                 "metres. Set task.align=scale_shift and, as most tell inverse depth, task.inverse=true; or, "
                 "if this one tells metres, depth: metric beside its name."
             )
-        self.max_depth, self.crop, self.log_output = max_depth, crop, log_output
-        self.align, self.inverse = align, inverse
+        self.max_depth, self.crop, self.align = max_depth, crop, align
+        self.log_output = log_output or getattr(self.model, "log_output", False) is True
+        self.inverse = inverse or getattr(self.model, "inverse", False) is True
         if align != "none":
             self.votes = MappingProxyType({})
 

@@ -4,7 +4,10 @@ import torch
 from conftest import TinySegmenter, metrics_of
 from torchmetrics import MeanAbsolutePercentageError, MeanSquaredError
 
+from dds.data import Scenes
 from dds.errors import InputError
+from dds.models.weights import save_self_describing
+from dds.models.zoo import resolve
 from dds.tasks import DepthEstimation
 
 
@@ -111,3 +114,19 @@ def test_bad_settings_and_networks(images):
         DepthEstimation(TinySegmenter(1), max_depth=0)
     with pytest.raises(InputError, match=r"\[B, 1, h, w\]"):
         DepthEstimation(TinySegmenter(5))(images)
+
+
+def test_a_bundled_network_says_itself_that_it_tells_logarithms():
+    image = next(iter(Scenes(test_images=4).test_dataloader()))["image"]
+    metres = DepthEstimation("zoo:scenes-depth").eval()(image)
+    assert torch.equal(metres, DepthEstimation("zoo:scenes-depth", log_output=True).eval()(image))
+    assert torch.allclose(metres.log(), resolve("zoo:scenes-depth").eval()(image)[:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("said", [{"log_output": True}, {"inverse": True}, {}])
+def test_a_file_says_what_its_answers_are(tmp_path, said):
+    spec = {"class_path": "torch.nn.Conv2d", "init_args": dict(in_channels=3, out_channels=1, kernel_size=1)}
+    path = tmp_path / "net.safetensors"
+    save_self_describing(torch.nn.Conv2d(3, 1, 1), {**spec, **said}, path)
+    task = DepthEstimation(str(path), mean=[0] * 3, std=[1] * 3)
+    assert (task.log_output, task.inverse) == ("log_output" in said, "inverse" in said)
