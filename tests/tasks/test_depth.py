@@ -6,6 +6,7 @@ from torchmetrics import MeanAbsolutePercentageError, MeanSquaredError
 
 from dds.data import Scenes
 from dds.errors import InputError
+from dds.models.cifar10 import CifarResNet
 from dds.models.weights import save_self_describing
 from dds.models.zoo import resolve
 from dds.tasks import DepthEstimation
@@ -125,8 +126,8 @@ def test_a_bundled_network_says_itself_that_it_tells_logarithms():
 
 @pytest.mark.parametrize("said", [{"log_output": True}, {"inverse": True}, {}])
 def test_a_file_says_what_its_answers_are(tmp_path, said):
-    spec = {"class_path": "torch.nn.Conv2d", "init_args": dict(in_channels=3, out_channels=1, kernel_size=1)}
+    spec = {"class_path": "dds.models.cifar10.CifarResNet", "init_args": {"depth": 8, "num_classes": 1}}
     path = tmp_path / "net.safetensors"
-    save_self_describing(torch.nn.Conv2d(3, 1, 1), {**spec, **said}, path)
+    save_self_describing(CifarResNet(depth=8, num_classes=1), {**spec, **said}, path)
     task = DepthEstimation(str(path), mean=[0] * 3, std=[1] * 3)
     assert (task.log_output, task.inverse) == ("log_output" in said, "inverse" in said)
