@@ -30,8 +30,9 @@ class Strongest(Attack):
 
     Behind a random purifier it climbs by `PGD` with a new noise draw for each step, momentum and shrinking
     steps; elsewhere by `APGD`. A larger budget goes to more steps, and then to more objectives, of which each
-    image keeps the one that does most harm on noise draws of the attacker's own (`WorstOf`). Which these are
-    was chosen on validation images by `python -m benchmarks.attack_strength`.
+    image keeps the one that does most harm on noise draws of the attacker's own (`WorstOf`). Steps and the
+    objectives of segmentation were chosen on validation images (`docs/attacks.md`); elsewhere the task's own
+    loss is climbed and, of classes, the margin besides: nothing was found to do more.
 
     Args:
         eps: Budget in [0, 1] pixel units, e.g. `8/255`.
