@@ -32,7 +32,7 @@ class Strongest(Attack):
     steps; elsewhere by `APGD`. A larger budget goes to more steps, and then to more objectives, of which each
     image keeps the one that does most harm on noise draws of the attacker's own (`WorstOf`). Steps and the
     objectives of segmentation were chosen on validation images (`docs/attacks.md`); elsewhere the task's own
-    loss is climbed and, of classes, the margin besides: nothing was found to do more.
+    loss is climbed and, of classes, the margin besides, which were not told apart from others yet.
 
     Args:
         eps: Budget in [0, 1] pixel units, e.g. `8/255`.
