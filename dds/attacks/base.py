@@ -130,6 +130,15 @@ class Attack(ABC):
         return torch.linalg.vector_norm(moved, torch.inf if self.norm == "linf" else 2, dim=1)  # type: ignore[no-any-return]
 
 
+def surrogates_of(attacks: Mapping[str, Attack]) -> dict[str, BaseTask]:
+    """Return the tasks that several attacks bring along, named after them."""
+    return {
+        f"{found} of {name}": surrogate
+        for name, attack in attacks.items()
+        for found, surrogate in attack.surrogates.items()
+    }
+
+
 def one_of(name: str, choice: str, *choices: str) -> None:
     """Raise an InputError that lists the choices if `choice` is none of them."""
     if choice not in choices:

@@ -52,14 +52,13 @@ class Strongest(Attack):
     @property
     def task_calls(self) -> Calls:
         """Those of the task that takes most."""
-        return max((self.ensemble(target).task_calls or Calls() for target in ("", *OBJECTIVES)), key=sum_of)
+        each = (self.ensemble(target).task_calls or Calls() for target in ("", *OBJECTIVES))
+        return max(each, key=lambda calls: calls.total)
 
     @property
     def purifier_calls(self) -> Calls:
-        """Likewise."""
-        return max(
-            (self.ensemble(target).purifier_calls or Calls() for target in ("", *OBJECTIVES)), key=sum_of
-        )
+        """The same: each look at the task is through the purifier."""
+        return self.task_calls
 
     def with_one_draw(self) -> Self:
         """Return the one for where nothing is random; see `Attack`."""
@@ -98,8 +97,3 @@ class Strongest(Attack):
             momentum=0.75,
             shrinking=True,
         )
-
-
-def sum_of(calls: Calls) -> int:
-    """Return forward and backward calls together."""
-    return calls.forward + calls.backward

@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from dds.attacks.base import Attack, whole
+from dds.attacks.base import Attack, surrogates_of, whole
 from dds.attacks.gradient import expected_value
 from dds.attacks.objectives.base import AttackedTask, Calls, Objective, Purify
 from dds.attacks.objectives.task_score import TaskScore
@@ -56,12 +56,7 @@ class WorstOf(Attack):
     @property
     def surrogates(self) -> Mapping[str, BaseTask]:
         """Those of all attacks; see `Attack`."""
-        of_attacks = {
-            f"{found} of {name}": surrogate
-            for name, attack in self.attacks.items()
-            for found, surrogate in attack.surrogates.items()
-        }
-        return {**self.judge.surrogates, **of_attacks}
+        return {**self.judge.surrogates, **surrogates_of(self.attacks)}
 
     def climbed(self, task: AttackedTask, batch: Batch) -> list[tuple[AttackedTask, Batch]]:
         """Return those of all attacks; see `Attack`."""

@@ -10,7 +10,7 @@ from rich.table import Table
 from torch import Tensor
 
 from dds.attacks import Attack
-from dds.attacks.base import TOLERANCE, one_of
+from dds.attacks.base import TOLERANCE, one_of, surrogates_of
 from dds.attacks.broken_gradients import watch_gradients
 from dds.batch import DOUBTFUL_GRADIENT, NOT_A_FUNCTION, Batch, View, check_batch
 from dds.callbacks.rehearsal import Findings, rehearse
@@ -131,11 +131,7 @@ class AttackAndPurify(Callback):
     @property
     def surrogates(self) -> dict[str, BaseTask]:
         """Tasks that attacks call besides the one they attack, or in its place, by their names."""
-        return {
-            f"{found} of {name}": surrogate
-            for name, attack in self.attacks.items()
-            for found, surrogate in attack.surrogates.items()
-        }
+        return surrogates_of(self.attacks)
 
     def _makes_sense(self, condition: Condition) -> bool:
         attack = self.attacks.get(condition.attack)

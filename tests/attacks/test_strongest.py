@@ -3,7 +3,7 @@ import torch
 from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
 
 from dds.attacks import APGD, PGD, Strongest, WorstOf
-from dds.attacks.strongest import OBJECTIVES, sum_of
+from dds.attacks.strongest import OBJECTIVES
 from dds.errors import InputError
 from dds.noise import Streams
 from dds.purifiers import DiffusionDenoiser
@@ -29,8 +29,10 @@ def tasks(images):
 @pytest.mark.parametrize("target", ["depth", *OBJECTIVES])
 def test_the_budget_is_kept_and_used(target, calls):
     for attack in (Strongest(calls=calls), Strongest(calls=calls).with_one_draw()):
-        spent = sum_of(attack.ensemble(target).task_calls)
-        assert 0.9 * calls <= spent <= sum_of(attack.task_calls) <= calls
+        members = attack.ensemble(target)
+        assert members.purifier_calls == members.task_calls
+        assert 0.9 * calls <= members.task_calls.total <= attack.task_calls.total <= calls
+        assert attack.purifier_calls == attack.task_calls
 
 
 @pytest.mark.parametrize("place", [0, 1])

@@ -80,6 +80,11 @@ class Calls:
     forward: int = 0
     backward: int = 0
 
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.forward + self.backward
+
     def __add__(self, other: "Calls") -> "Calls":
         return Calls(self.forward + other.forward, self.backward + other.backward)
 
