@@ -13,6 +13,7 @@ from dds import __main__ as program_dds
 from dds.__main__ import main
 from dds.cli import COMMANDS
 from dds.command_line import CONFIGS, find_config, program
+from dds.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -55,6 +56,11 @@ def test_configs_are_found_by_name_and_those_of_the_working_folder_come_first(tm
     assert find_config("seg_scenes.yaml") == CONFIGS / "seg_scenes.yaml"
     Path("seg_scenes.yaml").write_text("task: null\n")
     assert find_config("seg_scenes.yaml").resolve() == tmp_path / "seg_scenes.yaml"
+
+
+def test_the_config_that_was_meant_is_named_before_the_others():
+    with pytest.raises(InputError, match=r"'seg_scene.yaml'\. Did you mean seg_scenes.yaml\? Expected"):
+        find_config("seg_scene.yaml")
 
 
 def test_paths_in_a_config_are_those_of_the_working_folder(tmp_path, monkeypatch, capsys):

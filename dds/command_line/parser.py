@@ -48,7 +48,7 @@ def find_config(name: str) -> Path:
     paths = (path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
     shipped = sorted(str(path) for path in paths if path.parts[0] != "sweep")  # those are W&B's
     close = did_you_mean(name, shipped)
-    raise InputError(f"there is no config {name!r}; expected a path, or one of {', '.join(shipped)}.{close}")
+    raise InputError(f"there is no config {name!r}.{close} Expected a path, or one of {', '.join(shipped)}.")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
