@@ -1,0 +1,90 @@
+"""What the reference takes from the code itself: a YAML of each class, the help of each command, the configs."""
+
+import contextlib
+import inspect
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from dds.__main__ import main
+from dds.command_line import CONFIGS
+
+_NAMED = ("dds.attacks", "dds.controls", "dds.data", "dds.purifiers", "dds.tasks")
+_REQUIRED = "…"
+
+
+class Usage(SphinxDirective):
+    """`{usage} certify`: what `dds certify --help` prints."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return it as a literal block."""
+        said, columns = io.StringIO(), os.environ.get("COLUMNS")
+        os.environ["COLUMNS"] = "110"
+        try:
+            with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+                main([*self.arguments, "--help"])
+        finally:
+            os.environ.pop("COLUMNS") if columns is None else os.environ.update(COLUMNS=columns)
+        block = nodes.literal_block("", said.getvalue().rstrip())
+        block["language"] = "text"
+        return [block]
+
+
+class Configs(SphinxDirective):
+    """`{configs}`: a line for each YAML that comes with the package, from its first comment."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return them as a table."""
+        rows = [f"| `{path.relative_to(CONFIGS)}` | {_comment(path)} |" for path in sorted(CONFIGS.rglob("*.yaml"))]
+        return self.parse_text_to_nodes("\n".join(["| config | what it is |", "| --- | --- |", *rows]))
+
+
+def _comment(path: Path) -> str:
+    lines = path.read_text().splitlines()
+    words = [line.removeprefix("#").strip() for line in lines[: _first(lines)]]
+    return " ".join(words).replace("|", r"\|").replace("<", r"\<")
+
+
+def _first(lines: list[str]) -> int:
+    """Return how many lines of comments a file begins with."""
+    return next(number for number, line in enumerate(lines) if not line.startswith("#"))
+
+
+def add_yaml(app: Sphinx, what: str, name: str, it: Any, options: Any, lines: list[str]) -> None:
+    """Append to a class of the rooms how a YAML names it, with all settings at their defaults."""
+    if what != "class" or not name.startswith(_NAMED) or inspect.isabstract(it):
+        return
+    shown = yaml.safe_dump(_named(it), sort_keys=False, allow_unicode=True, width=90)
+    lines += ["", ".. code-block:: yaml", "", *(f"   {line}" for line in shown.splitlines()), ""]
+
+
+def _named(it: type) -> dict[str, Any]:
+    settings = {name: value for name, value in _settings(it)}
+    return {"class_path": it.__name__} | ({"init_args": settings} if settings else {})
+
+
+def _settings(it: type) -> Iterator[tuple[str, Any]]:
+    for name, parameter in inspect.signature(it).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        default = _REQUIRED if parameter.default is parameter.empty else parameter.default
+        plain = isinstance(default, str | int | float | bool | list | tuple | dict | None)
+        if plain:
+            yield name, list(default) if isinstance(default, tuple) else default
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register what this adds."""
+    app.add_directive("usage", Usage)
+    app.add_directive("configs", Configs)
+    app.connect("autodoc-process-docstring", add_yaml)
+    return {"parallel_read_safe": True}
