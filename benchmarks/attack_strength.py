@@ -101,14 +101,15 @@ def run(name: str, calls: int, options: Namespace) -> list[Found]:
     if options.label_free:
         attacks = label_free(calls, eps, _stand_in(name, task))
     else:
-        attacks = contenders(task.target, calls, eps)
+        attacks = contenders(task.target, calls, eps, options.norm)
     if options.attacks:
         attacks = {key: attack for key, attack in attacks.items() if key in options.attacks}
     protocol = dds.AttackAndPurify(
         purifier, options.levels, attacks=attacks, attacker_sees=["same"], draws=options.draws
     )
     kind = "label_free" if options.label_free else "all"
-    budget = f"eps{255 * eps:g}_{calls}"
+    ball = f"l2_{eps:g}" if options.norm == "l2" else f"eps{255 * eps:g}"
+    budget = f"{ball}_{calls}"
     folder = Path(options.folder) / options.split / f"{kind}_{name}_{budget}"
     store = f"{options.folder}/store"
     results = dds.evaluate(task, data, protocol, folder, resume=True, quiet=options.quiet, store=store)
@@ -201,7 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     made = ArgumentParser(description=__doc__, formatter_class=ArgumentDefaultsHelpFormatter)
     made.add_argument("tasks", nargs="*", default=list(TASKS)[:-1], help="of " + ", ".join(TASKS))
     made.add_argument("--calls", type=int, nargs="+", default=[200, 1000], help="budgets, for one image")
-    made.add_argument("--eps", default="8/255", help="radius of the Linf ball")
+    made.add_argument("--eps", default="8/255", help="radius of the ball, in [0, 1] pixel units")
+    made.add_argument("--norm", choices=["linf", "l2"], default="linf", help="of the ball")
     made.add_argument("--levels", type=int, nargs="+", default=[10, 50, 145], help="noise levels t")
     made.add_argument("--attacks", nargs="+", help="names of those that run; default: all")
     made.add_argument("--label_free", action="store_true", help="those on the diffusion process instead")

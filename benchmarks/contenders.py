@@ -1,5 +1,7 @@
 """The attacks that are compared at an equal number of network calls."""
 
+from typing import Literal
+
 from dds.attacks import (
     APGD,
     DLR,
@@ -8,6 +10,8 @@ from dds.attacks import (
     Attack,
     BalancedMaskedCrossEntropy,
     CosPGD,
+    Disappearance,
+    FalseAlarm,
     FeatureDistance,
     JensenShannon,
     LowFrequency,
@@ -17,6 +21,7 @@ from dds.attacks import (
     PredictedNoise,
     PurifiedDistance,
     PurifiedTwice,
+    RootMeanSquareError,
     SegPGD,
     Square,
     Strongest,
@@ -25,10 +30,10 @@ from dds.attacks import (
 from dds.attacks.gradient import Weights
 from dds.tasks import BaseTask
 
-_CLASSES = ("label", "labels")
+Norm = Literal["linf", "l2"]
 
 
-def contenders(target: str, calls: int, eps: float) -> dict[str, Attack]:
+def contenders(target: str, calls: int, eps: float, norm: Norm = "linf") -> dict[str, Attack]:
     """Return the attacks on a task that is scored by `target`, each of at most so many calls an image.
 
     A call is one forward or one backward of the purifier with the task behind it, so a gradient takes two.
@@ -36,27 +41,29 @@ def contenders(target: str, calls: int, eps: float) -> dict[str, Attack]:
     Args:
         target: As `BaseTask.target`.
         calls: The budget.
-        eps: Radius of the Linf ball, in [0, 1] pixel units.
+        eps: Radius of the ball, in [0, 1] pixel units.
+        norm: Of the ball.
     """
     steps = calls // 2
     attacks: dict[str, Attack] = {
-        "pgd": PGD(eps, eps / 4, steps),
-        "pgd_eot5": PGD(eps, eps / 4, steps // 5, eot=5),
-        "mifgsm": MIFGSM(eps, eps / 8, steps),
-        "apgd": APGD(eps, steps - 1),
-        "apgd_eot5": APGD(eps, steps // 5 - 1, eot=5),
-        "square": Square(eps, calls // 2),
-        "strongest": Strongest(eps, calls=calls),
-        "momentum": _with_momentum(eps, steps),
-        "momentum_falling": _with_momentum(eps, steps, eot_weights="falling"),
-        "momentum_holding": _with_momentum(eps, steps, eot_weights="holding"),
-        "momentum_coarse": LowFrequency(_with_momentum(eps, steps // 3), [4, 2, 1]),
+        "pgd": PGD(eps, eps / 4, steps, norm),
+        "pgd_eot5": PGD(eps, eps / 4, steps // 5, norm, eot=5),
+        "apgd": APGD(eps, steps - 1, norm),
+        "apgd_eot5": APGD(eps, steps // 5 - 1, norm, eot=5),
+        "square": Square(eps, calls // 2, norm),
+        "strongest": Strongest(eps, norm, calls),
+        "momentum": _with_momentum(eps, steps, norm),
+        "momentum_falling": _with_momentum(eps, steps, norm, eot_weights="falling"),
+        "momentum_holding": _with_momentum(eps, steps, norm, eot_weights="holding"),
+        "momentum_coarse": LowFrequency(_with_momentum(eps, steps // 3, norm), [4, 2, 1]),
     }
     for name, objective in _OBJECTIVES[target].items():
-        attacks[f"momentum_{name}"] = _with_momentum(eps, steps - 1, objective)
+        attacks[f"momentum_{name}"] = _with_momentum(eps, steps - 1, norm, objective)
+    if norm == "linf":
+        attacks["mifgsm"] = MIFGSM(eps, eps / 8, steps)
     if steps >= 400:
-        attacks["pgd_20x20"] = PGD(eps, eps / 4, 20, eot=20)  # as published for random defences
-    return attacks | _peers(target, calls, eps)
+        attacks["pgd_20x20"] = PGD(eps, eps / 4, 20, norm, eot=20)  # as published for random defences
+    return attacks | _peers(target, calls, eps, norm)
 
 
 def label_free(calls: int, eps: float, stand_in: BaseTask) -> dict[str, Attack]:
@@ -74,23 +81,29 @@ def label_free(calls: int, eps: float, stand_in: BaseTask) -> dict[str, Attack]:
         "noise": PredictedNoise("clean"),
     }
     attacks: dict[str, Attack] = {
-        name: _with_momentum(eps, calls // 3, one) for name, one in purified.items()
+        name: _with_momentum(eps, calls // 3, objective=one) for name, one in purified.items()
     }
     clean = {"clean_features": None, "clean_stand_in_features": stand_in}
     attacks |= {
-        name: _with_momentum(eps, (calls - 1) // 2, FeatureDistance(of=task)) for name, task in clean.items()
+        name: _with_momentum(eps, (calls - 1) // 2, objective=FeatureDistance(of=task))
+        for name, task in clean.items()
     }
-    return attacks | {"twice": _with_momentum(eps, calls // 4, PurifiedTwice())}
+    return attacks | {"twice": _with_momentum(eps, calls // 4, objective=PurifiedTwice())}
 
 
 def _with_momentum(
-    eps: float, steps: int, objective: Objective | None = None, eot_weights: Weights = "equal"
+    eps: float,
+    steps: int,
+    norm: Norm = "linf",
+    objective: Objective | None = None,
+    eot_weights: Weights = "equal",
 ) -> PGD:
     eot = 1 if eot_weights == "equal" else 2
     return PGD(
         eps,
         eps / 2,
         steps // eot,
+        norm,
         eot=eot,
         objective=objective,
         eot_weights=eot_weights,
@@ -99,21 +112,21 @@ def _with_momentum(
     )
 
 
-def _peers(target: str, calls: int, eps: float) -> dict[str, Attack]:
+def _peers(target: str, calls: int, eps: float, norm: Norm) -> dict[str, Attack]:
     """Return what others take for the strongest, on a budget: AutoAttack's rand version, and SEA."""
     losses: dict[str, Objective | None] = {}
     if target == "label":
         losses, eot = {"ce": None, "dlr": DLR()}, 20 if calls >= 1000 else 5
         steps = (calls // 2 - 2 * eot) // (2 * eot)
         rand: dict[str, Attack] = {
-            name: APGD(eps, steps, eot=eot, objective=loss) for name, loss in losses.items()
+            name: APGD(eps, steps, norm, eot=eot, objective=loss) for name, loss in losses.items()
         }
         return {"autoattack_rand": WorstOf(rand, eot=eot)}
     if target == "mask":
         losses = {"mce": MaskedCrossEntropy(), "mce_bal": BalancedMaskedCrossEntropy(), "js": JensenShannon()}
         steps = calls // 2 // 3 - 3
         sea: dict[str, Attack] = {
-            name: APGD(eps, steps, objective=loss, schedule="sea") for name, loss in losses.items()
+            name: APGD(eps, steps, norm, objective=loss, schedule="sea") for name, loss in losses.items()
         }
         return {"sea": WorstOf(sea)}
     return {}
@@ -128,8 +141,8 @@ _OBJECTIVES: dict[str, dict[str, Objective]] = {
         "balanced": BalancedMaskedCrossEntropy(),
         "js": JensenShannon(),
     },
-    "depth": {},
+    "depth": {"rmse": RootMeanSquareError(), "features": FeatureDistance()},
     "relevance": {"features": FeatureDistance()},
-    "boxes": {},
+    "boxes": {"disappearance": Disappearance(), "false_alarm": FalseAlarm()},
 }
 """What is climbed besides the task's own loss, by what a task is scored by."""

@@ -234,7 +234,7 @@ def test_attacks_are_ranked_by_what_they_leave(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(attack_strength, "make_task", make)
     attacks = {"none": PGD(0, steps=1), "pgd": PGD("32/255", steps=10), "blind": Square(steps=1)}
-    monkeypatch.setattr(attack_strength, "contenders", lambda target, calls, eps: attacks)
+    monkeypatch.setattr(attack_strength, "contenders", lambda target, calls, eps, norm: attacks)
     options = ["classification", "--calls=20", "--levels", "10", "50", "--draws=2", f"--folder={tmp_path}"]
     attack_strength.main([*options, "--quiet"])
     rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line[:1] == "|"]

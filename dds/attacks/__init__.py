@@ -7,9 +7,11 @@ from dds.attacks.low_frequency import LowFrequency
 from dds.attacks.mi_fgsm import MIFGSM
 from dds.attacks.objectives.base import Objective, TaskLoss
 from dds.attacks.objectives.cos_pgd import CosPGD
+from dds.attacks.objectives.depth_error import RootMeanSquareError
 from dds.attacks.objectives.feature_distance import FeatureDistance
 from dds.attacks.objectives.margin import DLR, Margin
 from dds.attacks.objectives.mask_losses import BalancedMaskedCrossEntropy, JensenShannon, MaskedCrossEntropy
+from dds.attacks.objectives.no_objects import Disappearance, FalseAlarm
 from dds.attacks.objectives.predicted_noise import PredictedNoise
 from dds.attacks.objectives.purified_distance import PurifiedDistance
 from dds.attacks.objectives.purified_twice import PurifiedTwice
@@ -39,6 +41,8 @@ __all__ = [
     "AutoAttack",
     "BalancedMaskedCrossEntropy",
     "CosPGD",
+    "Disappearance",
+    "FalseAlarm",
     "FeatureDistance",
     "JensenShannon",
     "LowFrequency",
@@ -50,6 +54,7 @@ __all__ = [
     "PredictedNoise",
     "PurifiedDistance",
     "PurifiedTwice",
+    "RootMeanSquareError",
     "SegPGD",
     "Square",
     "StAdv",

@@ -5,6 +5,7 @@ import inspect
 import io
 import os
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +45,24 @@ class Configs(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return them as a table."""
-        rows = [f"| `{path.relative_to(CONFIGS)}` | {_comment(path)} |" for path in sorted(CONFIGS.rglob("*.yaml"))]
-        return self.parse_text_to_nodes("\n".join(["| config | what it is |", "| --- | --- |", *rows]))
+        rows = [
+            f"| `{path.relative_to(CONFIGS)}` | {' | '.join(map(_cell, _comment(path)))} |"
+            for path in sorted(CONFIGS.rglob("*.yaml"))
+        ]
+        return self.parse_text_to_nodes("\n".join(["| config | what it is | needs |", "| --- | --- | --- |", *rows]))
 
 
-def _comment(path: Path) -> str:
-    lines = path.read_text().splitlines()
-    words = [line.removeprefix("#").strip() for line in lines[: _first(lines)]]
-    return " ".join(words).replace("|", r"\|").replace("<", r"\<")
+def _comment(path: Path) -> tuple[str, str]:
+    """Return what a YAML's first comment says of it, and what it says that it needs, in indented lines."""
+    comment = list(takewhile(lambda line: line.startswith("#"), path.read_text().splitlines()))
+    what, needs = [], []
+    for line in comment:
+        (needs if needs or line.startswith("#   ") else what).append(line.removeprefix("#").strip())
+    return " ".join(what), " ".join(needs)
 
 
-def _first(lines: list[str]) -> int:
-    """Return how many lines of comments a file begins with."""
-    return next(number for number, line in enumerate(lines) if not line.startswith("#"))
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|").replace("<", r"\<").replace("*", r"\*")
 
 
 def add_yaml(app: Sphinx, what: str, name: str, it: Any, options: Any, lines: list[str]) -> None:

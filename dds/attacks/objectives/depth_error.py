@@ -1,0 +1,25 @@
+from dds.attacks.objectives.base import AttackedTask, Objective, Purify, Value
+from dds.batch import Batch
+from dds.errors import InputError
+
+
+class RootMeanSquareError(Objective):
+    """The error that depth is scored by, over each image's known pixels.
+
+    Unlike the task's own loss it knows the range that is measured: a pixel whose depth has left it can do no
+    more harm, and does not draw the attack away from the others.
+    """
+
+    about_answers = True
+
+    def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
+        """Return the RMSE of each image.
+
+        Raises:
+            InputError: If the task does not estimate depth.
+        """
+        if task.target != "depth":
+            raise InputError(
+                f"{type(self).__name__} is for depth; {type(task).__name__} has none. Name another objective."
+            )
+        return lambda image, streams: task.statistics(task.decide(task(purify(image, streams))), batch)["rmse"]

@@ -1,0 +1,81 @@
+"""Make the pages of the gallery from run folders: `python docs/make_gallery.py runs/seg_scenes/gallery …`."""
+
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dds.reports.text import number, paragraphs
+from dds.results import Results
+from dds.results.layout import Layout, line_name, utility_name
+from dds.results.standing import Comparison
+
+GALLERY = Path(__file__).parent / "gallery"
+_SHOWN = {
+    "examples": "One image under each condition: what the task saw, and what it answered.",
+    "utility": "Utility over the noise level, a line for each attack and what the attacker sees; 95 % intervals.",
+    "trade_off": "Clean utility lost against utility under the worst attack, one point a defence.",
+    "heatmap": "Each attack, each view of the attacker and each defence.",
+    "certified": "What is certified, below, and what attacks leave, above, over the L2 radius.",
+    "sanity": "Strength of the attacks over steps, eps and noise draws.",
+}
+
+
+def make_page(run: str) -> Path:
+    """Write the page of a run and copy its figures beside it.
+
+    Args:
+        run: Its folder, `<experiment>/<name>`.
+
+    Returns:
+        The page, `<experiment>.md`.
+    """
+    results = Results.read(run)
+    experiment = results.folder.resolve().parent.name
+    beside = GALLERY / experiment
+    beside.mkdir(parents=True, exist_ok=True)
+    for name in _shown(results):
+        shutil.copyfile(results.figures[name], beside / f"{name}.png")
+    page = GALLERY / f"{experiment}.md"
+    page.write_text("\n".join(_lines(results, experiment)) + "\n")
+    return page
+
+
+def _shown(results: Results) -> list[str]:
+    return [name for name in _SHOWN if name in results.figures]
+
+
+def _lines(results: Results, experiment: str) -> Iterator[str]:
+    summary = results.summary
+    yield from (f"# {summary['task']}: `{experiment}`", "")
+    yield from ("<!-- not run: minutes to half an hour -->", "```bash")
+    yield from (f"dds evaluate --config {experiment}.yaml", "```", "")
+    for name in _shown(results):
+        yield from (f"![{_SHOWN[name]}]({experiment}/{name}.png)", "", f"*{_SHOWN[name]}*", "")
+    for question, sentences in paragraphs(summary, Comparison(summary)).items():
+        yield from (f"## {question}", "", *(f"- {one}" for one in sentences if not _of_this_machine(one)), "")
+    yield from _table(results)
+
+
+def _of_this_machine(sentence: str) -> bool:
+    return sentence.startswith("The evaluation took")
+
+
+def _table(results: Results) -> Iterator[str]:
+    summary, layout = results.summary, Layout(results.summary["conditions"])
+    yield from (f"## {utility_name(summary)}", "")
+    yield f"| | {' | '.join(layout.defences)} |"
+    yield f"| --- |{' --- |' * len(layout.defences)}"
+    for line in layout.lines:
+        cells = (number(one["metrics"][summary["utility"]]["value"]) if one else "" for one in layout.row(line))
+        yield f"| {line_name(line)} | {' | '.join(cells)} |"
+
+
+def main(runs: Sequence[str]) -> None:
+    """Make a page of each run."""
+    for run in runs:
+        print(make_page(run))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
