@@ -254,6 +254,7 @@ STUDY_OF_SCENES = [f"study_{task}_scenes.yaml" for task in ("cls", "seg", "depth
 def test_study_of_the_scenes(tmp_path, config):
     few = ["--data.test_images=12", "--data.limit=1", "--protocol.noise_levels=[10]", "--protocol.draws=1"]
     short = [f"--protocol.attacks.{name}.init_args.steps=1" for name in ("pgd", "mifgsm", "sia", "diffusion")]
+    short += ["--protocol.attacks.strongest.init_args.calls=20"]
     evaluate(["--config", config, *few, *short, f"--runs={tmp_path}", "--name=run", "--logger=false"])
     entries = conditions(tmp_path / Path(config).stem / "run")
     defences = ["t0", "t10", "resize", "jpeg", "blur", "median", "bits"]
@@ -261,7 +262,7 @@ def test_study_of_the_scenes(tmp_path, config):
         assert [f"{attack}/-/{defence}" for defence in defences] == [
             k for k in entries if k.split("/")[0] == attack
         ]
-    for attack in ("pgd", "mifgsm", "sia", "diffusion"):
+    for attack in ("pgd", "mifgsm", "sia", "strongest", "diffusion"):
         sees = {key.split("/")[1] for key in entries if key.split("/")[0] == attack}
         assert sees == ({"same", "t145"} if attack == "diffusion" else {"none", "same", "t145"})
 
