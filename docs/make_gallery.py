@@ -13,7 +13,7 @@ from dds.results.standing import Comparison
 GALLERY = Path(__file__).parent / "gallery"
 _SHOWN = {
     "examples": "One image under each condition: what the task saw, and what it answered.",
-    "utility": "Utility over the noise level, a line for each attack and what the attacker sees; 95 % intervals.",
+    "utility": "Utility over the noise level, for each attack and attacker's view, with 95 % intervals.",
     "trade_off": "Clean utility lost against utility under the worst attack, one point a defence.",
     "heatmap": "Each attack, each view of the attacker and each defence.",
     "certified": "What is certified, below, and what attacks leave, above, over the L2 radius.",
@@ -63,11 +63,13 @@ def _of_this_machine(sentence: str) -> bool:
 
 def _table(results: Results) -> Iterator[str]:
     summary, layout = results.summary, Layout(results.summary["conditions"])
+    utility = summary["utility"]
     yield from (f"## {utility_name(summary)}", "")
     yield f"| | {' | '.join(layout.defences)} |"
     yield f"| --- |{' --- |' * len(layout.defences)}"
     for line in layout.lines:
-        cells = (number(one["metrics"][summary["utility"]]["value"]) if one else "" for one in layout.row(line))
+        entries = layout.row(line)
+        cells = (number(one["metrics"][utility]["value"]) if one else "" for one in entries)
         yield f"| {line_name(line)} | {' | '.join(cells)} |"
 
 

@@ -1,10 +1,12 @@
-"""What the reference takes from the code itself: a YAML of each class, the help of each command, the configs."""
+"""What the reference takes from the code itself: YAMLs of classes, the help of commands, the configs."""
 
 import contextlib
 import inspect
 import io
 import os
+import re
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from dds.command_line import CONFIGS
 
 _NAMED = ("dds.attacks", "dds.controls", "dds.data", "dds.purifiers", "dds.tasks")
 _REQUIRED = "…"
+_NEED = re.compile(r"#   (\S+) {2,}\S")  # a thing that has to be there, and where it comes from
 
 
 class Usage(SphinxDirective):
@@ -49,20 +52,23 @@ class Configs(SphinxDirective):
             f"| `{path.relative_to(CONFIGS)}` | {' | '.join(map(_cell, _comment(path)))} |"
             for path in sorted(CONFIGS.rglob("*.yaml"))
         ]
-        return self.parse_text_to_nodes("\n".join(["| config | what it is | needs |", "| --- | --- | --- |", *rows]))
+        return self.parse_text_to_nodes(
+            "\n".join(["| config | what it is | needs |", "| --- | --- | --- |", *rows])
+        )
 
 
 def _comment(path: Path) -> tuple[str, str]:
-    """Return what a YAML's first comment says of it, and what it says that it needs, in indented lines."""
+    """Return what a YAML's first comment says of it, and the things that it says it needs."""
     comment = list(takewhile(lambda line: line.startswith("#"), path.read_text().splitlines()))
-    what, needs = [], []
-    for line in comment:
-        (needs if needs or line.startswith("#   ") else what).append(line.removeprefix("#").strip())
-    return " ".join(what), " ".join(needs)
+    what = takewhile(lambda line: not line.startswith("#   "), comment)
+    needs = (_NEED.match(line) for line in comment)
+    return " ".join(line.removeprefix("#").strip() for line in what), ", ".join(
+        one[1] for one in needs if one
+    )
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", r"\|").replace("<", r"\<").replace("*", r"\*")
+    return text.replace("|", r"\|").replace("<", r"\<").replace("*", r"\*").replace("_", r"\_")
 
 
 def add_yaml(app: Sphinx, what: str, name: str, it: Any, options: Any, lines: list[str]) -> None:
@@ -71,6 +77,18 @@ def add_yaml(app: Sphinx, what: str, name: str, it: Any, options: Any, lines: li
         return
     shown = yaml.safe_dump(_named(it), sort_keys=False, allow_unicode=True, width=90)
     lines += ["", ".. code-block:: yaml", "", *(f"   {line}" for line in shown.splitlines()), ""]
+
+
+def public_bases(app: Sphinx, name: str, it: type, options: Any, bases: list[type]) -> None:
+    """Leave out bases that are nobody's to name: what shared code a class has."""
+    bases[:] = [base for base in bases if not base.__module__.startswith("dds.") or _is_public(base)] or [
+        object
+    ]
+
+
+def _is_public(it: type) -> bool:
+    elsewhere = not it.__module__.startswith("dds.")
+    return elsewhere or any(getattr(import_module(room), it.__name__, None) is it for room in _NAMED)
 
 
 def _named(it: type) -> dict[str, Any]:
@@ -93,4 +111,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("usage", Usage)
     app.add_directive("configs", Configs)
     app.connect("autodoc-process-docstring", add_yaml)
+    app.connect("autodoc-process-bases", public_bases)
     return {"parallel_read_safe": True}

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _FENCE = re.compile(r"( *)(```+)(\{?[\w-]*)")
-_MARK = re.compile(r" *<!-- (not run|planned|before): (.+?) ?-->", re.DOTALL)
+_MARK = re.compile(r" *<!-- (not run|planned|before):\s+(.+?)\s*-->", re.DOTALL)
 _FILE = re.compile(r"# (\S+\.(?:py|yaml|json|csv))\n")
 
 

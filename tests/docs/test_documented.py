@@ -11,7 +11,16 @@ REFERENCE = "".join(path.read_text() for path in sorted((ROOT / "docs" / "refere
 
 
 @pytest.mark.parametrize(
-    "room", ["dds.attacks", "dds.certificates", "dds.controls", "dds.data", "dds.models", "dds.purifiers", "dds.tasks"]
+    "room",
+    [
+        "dds.attacks",
+        "dds.certificates",
+        "dds.controls",
+        "dds.data",
+        "dds.models",
+        "dds.purifiers",
+        "dds.tasks",
+    ],
 )
 def test_every_public_class_has_its_place(room):
     for name in set(importlib.import_module(room).__all__) - {"Way"}:  # a type's other name

@@ -52,7 +52,8 @@ def test_links_within_the_project_lead_somewhere(page):
 def test_blocks_are_found_with_what_is_said_of_them():
     page = (
         "Text.\n\n```bash\nls  # here\n```\n\n<!-- not run: needs a GPU -->\n```bash\ntorchrun x\n```\n\n"
-        "<!-- before: a = 1\nb = 2 -->\n\n```{note}\nNo code.\n```\n\n- in a list\n\n  ```python\n  a + b\n  ```\n"
+        "<!-- before: a = 1\nb = 2 -->\n\n```{note}\nNo code.\n```\n\n"
+        "- in a list\n\n  ```python\n  a + b\n  ```\n"
     )
     assert list(blocks(page)) == [
         Block("bash", "ls  # here\n", 3),

@@ -22,4 +22,6 @@ class RootMeanSquareError(Objective):
             raise InputError(
                 f"{type(self).__name__} is for depth; {type(task).__name__} has none. Name another objective."
             )
-        return lambda image, streams: task.statistics(task.decide(task(purify(image, streams))), batch)["rmse"]
+        return lambda image, streams: task.statistics(task.decide(task(purify(image, streams))), batch)[
+            "rmse"
+        ]

@@ -20,7 +20,8 @@ class _NoObjects(Objective):
         """
         if task.target != "boxes":
             raise InputError(
-                f"{type(self).__name__} is for detectors, {type(task).__name__} is none. Name another objective."
+                f"{type(self).__name__} is for detectors, {type(task).__name__} is none. Name another "
+                "objective."
             )
         empty: Batch = {**batch, "classes": batch["classes"].new_full(batch["classes"].shape, -1)}
         return lambda image, streams: self.sign * task.image_loss(purify(image, streams), empty)
