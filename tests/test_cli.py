@@ -270,18 +270,6 @@ def test_an_interrupted_run_goes_on_where_it_stopped(in_folder, monkeypatch, cap
     assert len(measured) == 1
 
 
-def test_the_protocol_that_the_readme_shows_is_one(in_folder, capsys):
-    """With the embedded networks in the place of its placeholders."""
-    (shown,) = re.findall(r"```yaml\n(task:.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    protocol = yaml.safe_load(shown)["protocol"]
-    del protocol["purifier"]
-    Path("readme.yaml").write_text(yaml.safe_dump({"protocol": protocol}))
-    evaluate(["--config", "cls_scenes.yaml", "--config", "readme.yaml", "--plan"])
-    plan = capsys.readouterr().out
-    for key in ("pgd_l2/fixed_noise/t145", "pgd/t10+t50+t145/jpeg", "pgd/same/both", "dark/-/t50"):
-        assert key in plan
-
-
 def test_nothing_to_go_on_with(in_folder, capsys):
     with pytest.raises(SystemExit):
         evaluate(["--config", "cls_scenes.yaml", f"--runs={in_folder}", "--resume"])

@@ -1,6 +1,5 @@
 """The package from Python: `dds.evaluate` instead of `evaluate.py`."""
 
-import re
 
 import datasets
 import pandas as pd
@@ -41,18 +40,6 @@ def make_protocol(**options):
 
 def evaluate(task, data, folder, **options):
     return dds.evaluate(task, data, make_protocol(), folder, accelerator="cpu", quiet=True, **options)
-
-
-def test_the_example_of_the_readme(in_folder, pairs, monkeypatch):  # noqa: F811
-    (example,) = re.findall(r"```python\n(import dds.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(example.strip().splitlines()) <= 9
-    given = {"my_network": TinyClassifier(), "my_loader": DataLoader(pairs, batch_size=2)}
-    exec(example, given)
-    results = given["results"]
-    assert results.summary["images"] == IMAGES
-    assert results.table.accuracy.between(0, 1).all()
-    assert results.report.is_file()
-    assert results.report.is_relative_to("runs/Classification")
 
 
 def test_it_is_what_the_command_line_measures(in_folder):  # noqa: F811
