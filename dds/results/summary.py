@@ -13,6 +13,7 @@ from dds.metrics.intervals import interval
 from dds.metrics.resampling import Resampling
 from dds.metrics.robustness import MeanOverDraws, UtilityDrop, Values
 from dds.protocol import CLEAN, Condition, Defence
+from dds.protocol.conditions import UNSEEN
 from dds.results.bracket import bracketed
 from dds.results.certified import certify_run
 from dds.runs.job import Job
@@ -63,7 +64,7 @@ def summarise(
         before = None
         if task.right is not None and condition.attack == CLEAN:
             right_before[condition.defence] = draws[task.right]
-        elif task.right is not None:
+        elif task.right is not None and condition.attacker_sees != UNSEEN:
             before = right_before[condition.defence][: condition.draws]
         combined = None
         if votes is not None and condition.draws > 1 and not condition.fixed_noise:

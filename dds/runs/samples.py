@@ -352,8 +352,12 @@ def merge_rows(rows: pa.Table, conditions: Sequence[str]) -> tuple[pa.Table, pa.
     samples, votes = rows.filter(pc.invert(combined)), rows.filter(combined)
     if not len(votes):
         return samples, None
-    single = [name for name in votes.column_names if votes[name].null_count == len(votes)]  # of single draws
-    return samples, votes.drop_columns(["draw", *single])
+    return _without_others(samples), _without_others(votes.drop_columns("draw"))
+
+
+def _without_others(rows: pa.Table) -> pa.Table:
+    """Drop the statistics that are of the other table: of single draws, or of combined decisions."""
+    return rows.drop_columns([name for name in rows.column_names if rows[name].null_count == len(rows)])
 
 
 def to_arrays(table: pa.Table) -> dict[str, NDArray[np.float64]]:

@@ -128,6 +128,18 @@ def test_success_counts_all_images_and_those_that_were_right_before(samples):
     assert "attack_success" not in entry(entries, "clean/-/t10")["metrics"]
 
 
+def test_what_no_attacker_made_is_no_attack_that_succeeds():
+    conditions = list_conditions([], [], [], 1, controls=["dark"])
+    rows = [
+        {"index": index, "condition": condition.key, "draw": 0, "correct": 1.0}
+        for condition in conditions
+        for index in range(3)
+    ]
+    clean, dark = summarise(Classification, conditions, Table(pa.Table.from_pylist(rows)), None)
+    assert dark["key"] == "dark/-/t0"
+    assert dark["metrics"].keys() == clean["metrics"].keys() == {"accuracy"}
+
+
 def test_summary_is_json_without_nan(samples):
     text = json.dumps(summarise(Classification, CONDITIONS, Table(samples), None), allow_nan=False)
     first = json.loads(text)[0]

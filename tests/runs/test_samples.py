@@ -41,6 +41,16 @@ def test_parts_of_several_processes_become_one_sorted_table(tmp_path):
     assert to_arrays(samples)["counts"].shape == (20, 2)
 
 
+def test_each_table_has_the_statistics_that_are_its_own(tmp_path):
+    single, combined = record(("a",), 0, [1.0]), record(("a",), None, [2.0])
+    combined.statistics["score_certified"] = combined.statistics.pop("counts")
+    path = tmp_path / "rows.parquet"
+    write_parquet(records_to_table([single, combined], torch.tensor([0])), path)
+    samples, votes = merge_rows(read_rows([path]), ["a"])
+    assert samples.column_names[3:] == ["counts", "l2", "linf", "psnr", "score", "ssim"]
+    assert votes.column_names[2:] == ["l2", "linf", "psnr", "score", "score_certified", "ssim"]
+
+
 def test_the_order_of_the_parts_shows_nowhere(tmp_path):
     """One part has a statistic that the other lacks."""
     clean, attacked = record(("a",), 0, [1.0]), record(("b",), 0, [2.0])
