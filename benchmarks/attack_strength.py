@@ -91,7 +91,7 @@ def make_task(name: str, options: Namespace) -> tuple[BaseTask, DiffusionDenoise
     kinds = (Scenes, SceneRetrieval), (_OfValidation, _RetrievalOfValidation)
     count = 4 * options.images if retrieval else options.images  # of which a quarter are queries
     data = kinds[validation][retrieval](val_images=count, test_images=count, batch_size=options.batch)
-    settings = {"max_depth": 20.0} if name == "depth" else {}  # as configs/depth_scenes.yaml
+    settings: dict[str, Any] = {"max_depth": 20.0} if name == "depth" else {}  # as configs/depth_scenes.yaml
     return TASKS[name](f"zoo:scenes-{name}", **settings), DiffusionDenoiser("zoo:scenes-ddpm"), data
 
 

@@ -44,7 +44,12 @@ def classification():
 
 
 def certify(folder, task=None, data=LABELS, protocol=None, **options):
-    options = {"certificate": Certificate(draws=30, most=60), "accelerator": "cpu", "quiet": True, **options}
+    options = {
+        "certificate": Certificate(draws=30, max_draws=60),
+        "accelerator": "cpu",
+        "quiet": True,
+        **options,
+    }
     return dds.certify(task or classification(), data, protocol or make_protocol(), folder=folder, **options)
 
 
@@ -66,7 +71,7 @@ def holding_together(yes, draws, needed, alpha):
 
 
 def test_everything_is_recomputed_from_the_draws_without_the_package(tmp_path):
-    wanted = Certificate(radii=[0.02, 0.1], alpha=0.01, draws=30, most=60)
+    wanted = Certificate(radii=[0.02, 0.1], alpha=0.01, draws=30, max_draws=60)
     results = certify(tmp_path / "run", certificate=wanted)
     samples = pd.read_parquet(tmp_path / "run" / "samples.parquet")
     table = pd.read_parquet(tmp_path / "run" / "certificates.parquet")
@@ -185,7 +190,7 @@ def test_what_is_certified_of_pixels_follows_from_its_counts(tmp_path):
         least = least_iou(rows.counts.sum()) if pooled else rows.value.mean()
         assert entry["value"] == pytest.approx(least, abs=1e-5)
     assert [entry["score"] for entry in results.summary["certificates"]["entries"]].count("mIoU") == 4
-    assert results.summary["certificates"]["choosing"] == 10
+    assert results.summary["certificates"]["selection_draws"] == 10
 
 
 def test_no_attack_and_no_measurement_has_seen_the_noise(tmp_path, monkeypatch):
@@ -333,7 +338,7 @@ def test_from_the_command_line(in_folder, capsys):  # noqa: F811
     options = ["certify", "--config=cls_scenes.yaml", "--data.limit=2", "--protocol.noise_levels=[50]"]
     options += [
         "--certificate.draws=15",
-        "--certificate.most=30",
+        "--certificate.max_draws=30",
         "--certificate.radii=[0.02]",
         "--trainer.accelerator=cpu",
     ]
@@ -364,7 +369,7 @@ def test_a_run_that_there_is_is_certified_beside_it(in_folder, capsys):  # noqa:
     options += ["--protocol.attacks=null", "--protocol.draws=2", "--trainer.accelerator=cpu"]
     evaluate([*options, f"--runs={in_folder}", "--name=one", "--logger=false"])
     certified = ["certify", str(in_folder / "cls_scenes" / "one"), "--certificate.radii=[0.02]"]
-    certified += ["--certificate.draws=3", "--certificate.most=20", "--show=path"]
+    certified += ["--certificate.draws=3", "--certificate.max_draws=20", "--show=path"]
     capsys.readouterr()
     evaluate(certified)
     folder = in_folder / "cls_scenes_certified" / "one"
@@ -386,7 +391,7 @@ def test_two_processes_and_two_shares_certify_the_same(in_folder):  # noqa: F811
     options += [
         "--protocol.noise_levels=[50]",
         "--certificate.draws=14",
-        "--certificate.most=28",
+        "--certificate.max_draws=28",
         "--certificate.radii=[0.022,0.044]",
         "--certificate.attack=true",
         f"--runs={in_folder}",
@@ -438,7 +443,7 @@ VOTING = {
 @pytest.mark.parametrize("kind", VOTING)
 def test_votes_of_tasks_without_pixels(tmp_path, kind):
     task, network, data, voted = VOTING[kind]
-    wanted = Certificate(draws=50, most=60, kinds=["vote"], alpha=0.01)
+    wanted = Certificate(draws=50, max_draws=60, kinds=["vote"], alpha=0.01)
     noise = dds.AttackAndPurify(defences={"noise": dds.purifiers.NoiseOnly(0.1)})
     results = certify(tmp_path / "run", task(network), data, noise, certificate=wanted)
     entries = results.summary["certificates"]["entries"]

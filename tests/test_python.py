@@ -1,6 +1,5 @@
 """The package from Python: `dds.evaluate` instead of `evaluate.py`."""
 
-
 import datasets
 import pandas as pd
 import pytest

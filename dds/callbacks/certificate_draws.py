@@ -39,7 +39,7 @@ class CertificateDraws(AttackAndPurify):
         sigmas: The standard deviation of the noise of each defence that can be certified.
         refused: Why the others cannot, by their names.
         bracket: The attacks at the certified radii.
-        choosing: How many of the first draws choose an answer, which others confirm.
+        selection_draws: How many of the first draws choose an answer, which others confirm.
         draws: Of each image, those that choose among them.
 
     Raises:
@@ -69,7 +69,7 @@ class CertificateDraws(AttackAndPurify):
         self.kinds = certificate.kinds_of(type(task).__name__, task.votes)
         certificate.check_reach(self.sigmas, self.kinds, task.votes)
         votes = "vote" in self.kinds
-        self.choosing = certificate.choosing if votes and task.chooses else 0
+        self.selection_draws = certificate.selection_draws if votes and task.chooses else 0
         self.draws = self._draws_of(set(task.votes.values()))
         untouched = Condition(CLEAN, UNSEEN, (), None, 1)
         drawn = [
@@ -92,8 +92,8 @@ class CertificateDraws(AttackAndPurify):
         if "vote" not in self.kinds:
             return self.certificate.draws
         if self.kinds == ["vote"] and ways == {"yes or no"}:
-            return min(FIRST, self.certificate.most)
-        return max(2, self.certificate.draws) + self.choosing  # of one draw there is no vote
+            return min(FIRST, self.certificate.max_draws)
+        return max(2, self.certificate.draws) + self.selection_draws  # of one draw there is no vote
 
     def describe(self, doubts: Iterable[str] = (), known: Sequence[str] | None = None) -> Table:
         """Return the plan as a table, above what may not have been meant, and what is certified."""
@@ -102,12 +102,12 @@ class CertificateDraws(AttackAndPurify):
         if asked.radii is not None:
             radii = [f"{radius:.4g}" for radius in asked.radii]
         each = f"{self.draws} draws of each"
-        if self.choosing:
-            each += f" ({self.choosing} of them choose)"
+        if self.selection_draws:
+            each += f" ({self.selection_draws} of them choose)"
         said = f"Certified ({' and '.join(self.kinds)}): at most {asked.images} images, {each} at each of "
         said += f"{levels} levels"
-        if self.sequential and asked.most > self.draws:
-            more = asked.most - self.draws
+        if self.sequential and asked.max_draws > self.draws:
+            more = asked.max_draws - self.draws
             said += f", up to {more} more (x {levels} x {self._calls} calls) until votes are decided"
         said += f"; radii {', '.join(radii)}. Change it by --certificate.images, draws, most, radii."
         table.caption = f"{table.caption}\n{said}" if table.caption else said

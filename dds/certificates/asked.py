@@ -13,11 +13,11 @@ class Asked:
     Attributes:
         ratios: Radii, in sigma of the level.
         alpha: Probability that what is told of an image at a radius is false, at most.
-        choosing: How many of the first draws choose an answer, and count in nothing else.
-        most: Draws of an image at most, where it is asked by yes or no until it is decided.
+        selection_draws: How many of the first draws choose an answer, and count in nothing else.
+        max_draws: Draws of an image at most, where it is asked by yes or no until it is decided.
     """
 
     ratios: tuple[float, ...]
     alpha: float
-    choosing: int
-    most: int
+    selection_draws: int
+    max_draws: int

@@ -47,4 +47,4 @@ class Ballot:
     def _is_decided(self, place: int) -> bool:
         yes, draws = self.yes[place, self._counts], int(self.draws[place])
         verdicts = verdict_together(yes, draws, self._asked.ratios[place], self._asked.alpha)
-        return draws >= self._asked.most or not (verdicts == "open").any()
+        return draws >= self._asked.max_draws or not (verdicts == "open").any()

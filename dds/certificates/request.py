@@ -26,9 +26,9 @@ class Certificate:
         draws: Noise draws of each image at each level.
         kinds: `score`, the expected score of the defence as it is deployed; `vote`, what holds of the answer
             that most draws give. Default: all that the task has.
-        choosing: Further draws that choose an answer for the others to confirm, where votes need that: the
-            class of each pixel.
-        most: Draws of an image at most where votes say yes or no; each takes as many as it needs.
+        selection_draws: Further draws that choose an answer for the others to confirm, where votes need
+            that: the class of each pixel (n0 of Cohen et al., ICML 2019).
+        max_draws: Draws of an image at most where votes say yes or no; each takes as many as it needs.
         images: Of the data's images, how many are certified at most.
         attack: Whether the clean images are attacked at each radius, through the purifier, to see that the
             score under attack stays above what is certified.
@@ -43,8 +43,8 @@ class Certificate:
         alpha: float = 0.001,
         draws: int = 100,
         kinds: Sequence[Kind] | None = None,
-        choosing: int = 10,
-        most: int = 500,
+        selection_draws: int = 10,
+        max_draws: int = 500,
         images: int = 8,
         attack: bool = False,
     ) -> None:
@@ -52,8 +52,8 @@ class Certificate:
         self.radii = None if given is None else sorted({real("certificate.radii", one) for one in given})
         self.alpha = check_alpha(real("certificate.alpha", alpha))
         self.draws = whole("certificate.draws", draws)
-        self.choosing = whole("certificate.choosing", choosing)
-        self.most = whole("certificate.most", most)
+        self.selection_draws = whole("certificate.selection_draws", selection_draws)
+        self.max_draws = whole("certificate.max_draws", max_draws)
         self.images = whole("certificate.images", images)
         self.kinds = None if kinds is None else list(kinds)
         self.attack = attack
@@ -84,7 +84,7 @@ class Certificate:
             chooses: Whether some draws choose.
         """
         ratios = tuple(self.ratios(sigma).tolist())
-        return Asked(ratios, self.alpha, self.choosing if chooses else 0, self.most)
+        return Asked(ratios, self.alpha, self.selection_draws if chooses else 0, self.max_draws)
 
     def kinds_of(self, task: str, votes: Mapping[str, Way]) -> list[Kind]:
         """Return the kinds that are certified of a task.
@@ -121,7 +121,7 @@ class Certificate:
         sigma = max(sigmas.values())
         least = min(self.radii or [RATIOS[0] * sigma])
         for way in dict.fromkeys(votes.values() if "vote" in kinds else ()):
-            option, given = ("most", self.most) if way == "yes or no" else ("draws", self.draws)
+            option, given = ("max_draws", self.max_draws) if way == "yes or no" else ("draws", self.draws)
             needed = draws_until_certain(least / sigma, self.alpha)
             if way != "yes or no":
                 needed = draws_needed(least / sigma, self.alpha, answers)

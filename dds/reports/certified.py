@@ -51,14 +51,15 @@ def certificate_lines(certificates: Mapping[str, Any]) -> list[str]:
 
 def _draws_taken(certificates: Mapping[str, Any]) -> list[str]:
     """Say how many draws were enough where an image is asked until it is decided."""
-    if certificates.get("most") is None:
+    if certificates.get("max_draws") is None:
         return []
     entries = [entry for entry in certificates["entries"] if isinstance(entry.get("draws"), float)]
     taken = [
         f"{entry['defence']} {entry['score']} r={entry['radius']:.3g} {entry['draws']:.0f}"
         for entry in entries
     ]
-    return [f"Draws that an image took until it was decided, of {certificates['most']}: {', '.join(taken)}."]
+    most = certificates["max_draws"]
+    return [f"Draws that an image took until it was decided, of {most}: {', '.join(taken)}."]
 
 
 def _linf(certificates: Mapping[str, Any]) -> Iterator[str]:

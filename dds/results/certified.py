@@ -97,8 +97,8 @@ def certify_run(job: Job, folder: RunFolder, certificate: Certificate) -> dict[s
     return {
         "alpha": certificate.alpha,
         "draws": protocol.draws,
-        "choosing": protocol.choosing,
-        "most": certificate.most if protocol.sequential else None,
+        "selection_draws": protocol.selection_draws,
+        "max_draws": certificate.max_draws if protocol.sequential else None,
         "statements": statements,
         "refused": protocol.refused,
         "entries": entries,
@@ -178,7 +178,7 @@ def _votes(task: BaseTask, scores: Columns, combined: Columns, sigma: float, ask
         elif way == "median":
             yield from _medians(name, scores[name].numpy(), sigma, asked)
         else:
-            drawn = len(next(iter(scores.values()))) - asked.choosing
+            drawn = len(next(iter(scores.values()))) - asked.selection_draws
             yield from _bounds(name, way, combined, clean[name].numpy(), drawn, sigma, asked)
     yield from _together(task, combined, sigma, asked)
 

@@ -231,7 +231,7 @@ class BaseTask(LightningModule, ABC):
         """Bound what an image comes to at the worst, of those in `votes` that are bounded.
 
         Args:
-            decisions: `[K, B, ...]` on independent draws; `asked.choosing` of them are there to choose.
+            decisions: `[K, B, ...]` on independent draws; `asked.selection_draws` of them choose.
             batch: Their targets.
             asked: Radii and alpha, which holds for all bounds of an image at one radius together.
 

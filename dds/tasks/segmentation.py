@@ -97,9 +97,9 @@ class SemanticSegmentation(DenseTask):
             that are certified, and all; `iou_certified`, `[B, R]`, with as counts `intersection`,
             `predicted` and `labelled` of each class and the pixels that abstain; `abstained`, `[B, R]`.
         """
-        chosen, mask = decisions[: asked.choosing].mode(0).values.long(), batch["mask"]
-        agreeing = (decisions[asked.choosing :] == chosen).sum(0)  # (B, H, W)
-        draws, counted = len(decisions) - asked.choosing, mask != self.ignore_index
+        chosen, mask = decisions[: asked.selection_draws].mode(0).values.long(), batch["mask"]
+        agreeing = (decisions[asked.selection_draws :] == chosen).sum(0)  # (B, H, W)
+        draws, counted = len(decisions) - asked.selection_draws, mask != self.ignore_index
         found = []
         for ratio in asked.ratios:
             kept = torch.zeros_like(counted)
