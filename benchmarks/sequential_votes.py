@@ -16,7 +16,7 @@ def compare(level: int, options: Namespace) -> list[object]:
     """Draw as often as is fixed of each image, and count what a vote on the same draws would have needed."""
     purifier, draws = make_purifier(), options.draws
     sigma = purifier.level(level).sigma
-    wanted = Certificate([options.ratio * sigma], draws=draws, most=draws, images=options.images)
+    wanted = Certificate([options.ratio * sigma], draws=draws, max_draws=draws, images=options.images)
     scenes = Scenes(size=options.size, test_images=options.images, batch_size=16)
     task, protocol = make_task("classification"), dds.AttackAndPurify(purifier, [level])
     with TemporaryDirectory() as place:
