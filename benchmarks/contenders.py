@@ -49,7 +49,7 @@ def contenders(target: str, calls: int, eps: float, norm: Norm = "linf") -> dict
         "pgd": PGD(eps, eps / 4, steps, norm),
         "pgd_eot5": PGD(eps, eps / 4, steps // 5, norm, eot=5),
         "apgd": APGD(eps, steps - 1, norm),
-        "apgd_eot5": APGD(eps, steps // 5 - 1, norm, eot=5),
+        "apgd_eot5": APGD(eps, max(1, steps // 5 - 1), norm, eot=5),
         "square": Square(eps, calls // 2, norm),
         "strongest": Strongest(eps, norm, calls),
         "momentum": _with_momentum(eps, steps, norm),
@@ -113,11 +113,13 @@ def _with_momentum(
 
 
 def _peers(target: str, calls: int, eps: float, norm: Norm) -> dict[str, Attack]:
-    """Return what others take for the strongest, on a budget: AutoAttack's rand version, and SEA."""
+    """Return what others take for the strongest, where the budget is enough: AutoAttack (rand), SEA."""
     losses: dict[str, Objective | None] = {}
     if target == "label":
         losses, eot = {"ce": None, "dlr": DLR()}, 20 if calls >= 1000 else 5
         steps = (calls // 2 - 2 * eot) // (2 * eot)
+        if steps < 1:
+            return {}
         rand: dict[str, Attack] = {
             name: APGD(eps, steps, norm, eot=eot, objective=loss) for name, loss in losses.items()
         }
@@ -125,6 +127,8 @@ def _peers(target: str, calls: int, eps: float, norm: Norm) -> dict[str, Attack]
     if target == "mask":
         losses = {"mce": MaskedCrossEntropy(), "mce_bal": BalancedMaskedCrossEntropy(), "js": JensenShannon()}
         steps = calls // 2 // 3 - 3
+        if steps < 1:
+            return {}
         sea: dict[str, Attack] = {
             name: APGD(eps, steps, norm, objective=loss, schedule="sea") for name, loss in losses.items()
         }

@@ -284,9 +284,9 @@ def test_a_network_whose_answer_hangs_on_the_batch_is_refused(tmp_path):
     ("options", "message"),
     [
         ({"radii": [-0.1]}, r"radii=\[-0.1\]; expected L2 radii of at least 0"),
-        ({"radii": [0.5]}, "60 draws prove no radius of 0.5 .* most of at least 444, smaller radii, or"),
+        ({"radii": [0.5]}, "60 draws prove no radius of 0.5 .* max_draws of at least 444, smaller radii, or"),
         ({"radii": [9.0]}, "60 draws prove no radius of 9 .* expected smaller radii, or"),
-        ({"most": 5}, "votes of 5 draws prove no radius of 0.0629 .* most of at least 18"),
+        ({"max_draws": 5}, "votes of 5 draws prove no radius of 0.0629 .* max_draws of at least 18"),
         ({"draws": 0}, "draws=0; expected a whole number of at least 1"),
         ({"alpha": 1.5}, "alpha=1.5; expected a probability"),
         ({"kinds": ["votes"]}, r"kinds=\['votes'\]; expected score, vote or both"),
@@ -294,7 +294,7 @@ def test_a_network_whose_answer_hangs_on_the_batch_is_refused(tmp_path):
 )
 def test_what_cannot_be_certified_is_refused_before_any_work(tmp_path, options, message):
     with pytest.raises(dds.InputError, match=message):
-        certify(tmp_path / "run", certificate=Certificate(**{"draws": 30, "most": 60, **options}))
+        certify(tmp_path / "run", certificate=Certificate(**{"draws": 30, "max_draws": 60, **options}))
     assert not (tmp_path / "run").exists()
 
 
