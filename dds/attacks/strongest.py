@@ -7,6 +7,7 @@ from torch import Tensor
 from dds.attacks.apgd import APGD
 from dds.attacks.base import Attack, one_of, whole
 from dds.attacks.objectives.base import AttackedTask, Calls, Objective, Purify, TaskLoss
+from dds.attacks.objectives.depth_error import RootMeanSquareError
 from dds.attacks.objectives.margin import Margin
 from dds.attacks.objectives.mask_losses import BalancedMaskedCrossEntropy, JensenShannon
 from dds.attacks.pgd import PGD
@@ -21,6 +22,7 @@ _DRAWS = 4  # of the attacker's own, on which objectives are compared
 OBJECTIVES: dict[str, tuple[Callable[[], Objective], ...]] = {
     "label": (TaskLoss, Margin),
     "mask": (BalancedMaskedCrossEntropy, JensenShannon),
+    "depth": (RootMeanSquareError,),
 }
 """What is climbed, by what a task is scored by, the best first; where nothing is said, its own loss."""
 
@@ -31,8 +33,8 @@ class Strongest(Attack):
     Behind a random purifier it climbs by `PGD` with a new noise draw for each step, momentum and shrinking
     steps; elsewhere by `APGD`. A larger budget goes to more steps, and then to more objectives, of which each
     image keeps the one that does most harm on noise draws of the attacker's own (`WorstOf`). Steps and the
-    objectives of segmentation were chosen on validation images (`docs/attacks.md`); elsewhere the task's own
-    loss is climbed and, of classes, the margin besides, which were not told apart from others yet.
+    objectives of segmentation and depth were chosen on validation images (`docs/attacks.md`); elsewhere the
+    task's own loss is climbed and, of classes, the margin besides, which were not told apart from others yet.
 
     Args:
         eps: Budget in [0, 1] pixel units, e.g. `8/255`.

@@ -26,7 +26,7 @@ def tasks(images):
 
 
 @pytest.mark.parametrize("calls", [20, 200, 1000, 3000])
-@pytest.mark.parametrize("target", ["depth", *OBJECTIVES])
+@pytest.mark.parametrize("target", ["boxes", *OBJECTIVES])
 def test_the_budget_is_kept_and_used(target, calls):
     for attack in (Strongest(calls=calls), Strongest(calls=calls).with_one_draw()):
         members = attack.ensemble(target)
