@@ -20,7 +20,7 @@ _EACH = 400  # calls that another objective must have before it is worth its sha
 _DRAWS = 4  # of the attacker's own, on which objectives are compared
 
 OBJECTIVES: dict[str, tuple[Callable[[], Objective], ...]] = {
-    "label": (TaskLoss, Margin),
+    "label": (Margin, TaskLoss),
     "mask": (BalancedMaskedCrossEntropy, JensenShannon),
     "depth": (RootMeanSquareError,),
 }
@@ -32,9 +32,9 @@ class Strongest(Attack):
 
     Behind a random purifier it climbs by `PGD` with a new noise draw for each step, momentum and shrinking
     steps; elsewhere by `APGD`. A larger budget goes to more steps, and then to more objectives, of which each
-    image keeps the one that does most harm on noise draws of the attacker's own (`WorstOf`). Steps and the
-    objectives of segmentation and depth were chosen on validation images (`docs/attacks.md`); elsewhere the
-    task's own loss is climbed and, of classes, the margin besides, which were not told apart from others yet.
+    image keeps the one that does most harm on noise draws of the attacker's own (`WorstOf`). Steps and
+    objectives were chosen on validation images (`docs/attacks.md`); where nothing is said, the task's own loss
+    is climbed.
 
     Args:
         eps: Budget in [0, 1] pixel units, e.g. `8/255`.
