@@ -16,8 +16,8 @@ from dds.reports.failures import Failure, worst_images
 from dds.reports.figures.draw import draw_figures
 from dds.reports.figures.style import INK
 from dds.reports.pictures import Panel, Picture, Pictures, size
-from dds.reports.text import cost, headlines, number, paragraphs, with_interval
-from dds.results.layout import Layout, Line, Summary, line_name
+from dds.reports.text import cost, headlines, paragraphs
+from dds.results.layout import Layout, Line, Summary, line_name, number, with_interval
 from dds.results.notes import notes
 from dds.results.radius_curves import radius_curves
 from dds.results.sanity import findings
