@@ -72,9 +72,10 @@ def templates(**filters: Callable[..., str]) -> "Environment":
 
 
 def inline_svg(path: Path) -> Markup:
-    """Return a figure for a page: with names of its own inside, and in the page's text colour."""
+    """Return a figure for a page: with names of its own inside, its width, and the page's text colour."""
     svg = path.read_text()
     svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'width="([\d.]+pt)"', r'\g<0> style="--width: \1"', svg, count=1)
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{path.stem}-", svg)
     return Markup(svg.replace(INK, "currentColor"))  # matplotlib has escaped the names
 

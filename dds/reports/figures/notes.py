@@ -62,5 +62,5 @@ def titles(figure: Figure) -> str:
 
 def _element(note: Note, box: Bbox) -> str:
     size = f'x="{box.xmin:.1f}" y="{box.ymin:.1f}" width="{box.width:.1f}" height="{abs(box.height):.1f}"'
-    look = f'class="note" rx="{0 if note.cell else _REACH:g}" fill="none" pointer-events="all"'
+    look = f'class="says" rx="{0 if note.cell else _REACH:g}" fill="none" pointer-events="all"'
     return f"<rect {look} {size}><title>{escape(note.text, quote=False)}</title></rect>\n"

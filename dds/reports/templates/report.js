@@ -25,7 +25,7 @@ const REACH = 24;
 const tip = document.createElement("div"), texts = new Map();
 tip.id = "tip"; tip.hidden = true; tip.setAttribute("role", "status");
 document.body.append(tip);
-for (const note of document.querySelectorAll(".note")) {
+for (const note of document.querySelectorAll(".says")) {
   texts.set(note, note.textContent);
   note.replaceChildren(); // the browser's own tip would come on top
 }
@@ -56,11 +56,11 @@ const nearest = (notes, x, y) => {
   return found;
 };
 const point = ({ target, clientX, clientY }) =>
-  tell(nearest(target.closest?.(".drawing")?.querySelectorAll(".note") ?? [], clientX, clientY));
+  tell(nearest(target.closest?.(".drawing")?.querySelectorAll(".says") ?? [], clientX, clientY));
 for (const kind of ["pointermove", "pointerdown"]) addEventListener(kind, point);
 for (const kind of ["scroll", "resize"]) addEventListener(kind, place, true);
 addEventListener("focusin", ({ target }) => {
-  if (target.matches(":focus-visible")) tell(target.querySelector(".note"));
+  if (target.matches(":focus-visible")) tell(target.querySelector(".says"));
 });
 
 // A picture that is pressed is shown large; the arrow keys go to those beside it.
@@ -83,7 +83,7 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape") tell(null);
   const within = large.open ? shown.closest("table") : event.target.matches(".scroll") && event.target;
   if (!step || !within) return;
-  const all = [...within.querySelectorAll(large.open ? "img" : ".note")];
+  const all = [...within.querySelectorAll(large.open ? "img" : ".says")];
   const next = all.at((all.indexOf(large.open ? shown : told) + step) % all.length);
   if (!next) return;
   event.preventDefault();
