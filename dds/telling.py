@@ -32,31 +32,34 @@ class Bar(Progress):
         super().__init__(*columns, console=console, transient=transient)
         self.moves = console.is_terminal or console.is_jupyter
         self._output: Any = None
-        self._drawn = 0.0
+        self._drawn = time.monotonic()
 
     def start(self) -> None:
-        """Show it, where it can move."""
+        """Show it in a terminal; in a notebook that comes when the work has lasted."""
         if self.console.is_terminal:
             super().start()
-        elif self.console.is_jupyter and not self.console.quiet:
-            from IPython.display import display
-
-            self._output = display(self, display_id=True)
 
     def update(self, *task: Any, **changes: Any) -> None:
         """Change a task, as Rich's does."""
         super().update(*task, **changes)
-        if self._output and time.monotonic() - self._drawn > _FRAME:
-            self._output.update(self)
-            self._drawn = time.monotonic()
+        if self.console.is_jupyter and time.monotonic() - self._drawn > _FRAME:
+            self._draw(self)
 
     def stop(self) -> None:
         """Show the end, or nothing."""
         if self.console.is_terminal:
             super().stop()
         elif self._output:
-            self._output.update({} if self.live.transient else self, raw=self.live.transient)
-            self._output = None
+            self._draw({} if self.live.transient else self, raw=self.live.transient)
+
+    def _draw(self, shown: Any, raw: bool = False) -> None:
+        from IPython.display import display
+
+        self._drawn = time.monotonic()
+        if self._output:
+            self._output.update(shown, raw=raw)
+        elif not self.console.quiet:
+            self._output = display(shown, display_id=True)
 
 
 class Counted(Protocol[Covariant]):

@@ -21,9 +21,9 @@ def ask(page, script, folder, width=500):
 
     It also holds the `width` that the page takes, that of the `phone`, and how many pictures are `broken`.
     """
-    probe = f"<script>{{ const said = {{}}; {script}; {_ALWAYS}; document.title = JSON.stringify(said); }}</script>"
+    probe = f"const said = {{}}; {script}; {_ALWAYS}; document.title = JSON.stringify(said);"
     path = folder / "page.html"
-    path.write_text(page.replace("</body>", f"{probe}</body>"))
+    path.write_text(page.replace("</body>", f"<script>{{ {probe} }}</script></body>"))
     command = [CHROMIUM, *_OPTIONS, f"--window-size={width},900", f"--user-data-dir={folder}", path.as_uri()]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     return json.loads(re.search(r"<title>(.*?)</title>", shown)[1])

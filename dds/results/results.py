@@ -29,7 +29,7 @@ class Results:
     """
 
     folder: Path
-    summary: Mapping[str, Any]
+    summary: Mapping[str, Any] = field(repr=False)
     _holds: RunFolder | None = field(default=None, repr=False, compare=False)
 
     @classmethod

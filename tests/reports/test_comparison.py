@@ -396,6 +396,14 @@ def test_an_interrupted_run_is_compared_as_far_as_it_got_and_marked(cls, interru
     assert "their images are not the same (60 and 4, 4 in common)" in Page(page).text
 
 
+def test_an_interrupted_run_shows_itself_in_a_notebook_as_far_as_it_got(interrupted):
+    shown = dds.Results.read(interrupted.path)._repr_html_()
+    assert "Classification on 4 images of Scenes: accuracy, higher is better" in shown
+    assert "Not measured yet: " in shown
+    assert "<th>pgd, attacker sees same</th>" in shown
+    assert not {"<img", "href"} & set(re.findall(r"<img|href", shown))
+
+
 # The page
 
 

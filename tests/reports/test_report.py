@@ -21,6 +21,7 @@ from dds.protocol.defences import Sight
 from dds.reports import write_report
 from dds.reports.pictures import SIDE, Pictures
 from dds.reports.text import headlines, paragraphs
+from dds.results import Results
 from dds.results.layout import Layout, with_interval
 from dds.results.source import gaps, read_run
 from dds.results.standing import Comparison
@@ -246,6 +247,21 @@ def test_the_worst_images_come_first_and_those_with_pictures_are_shown(page, fin
     assert {5, 34} <= {int(row[1]["text"]) for row in rows}
     assert [int(row[0]["text"]) for row in rows] == sorted(int(row[0]["text"]) for row in rows)
     assert section.split("</table>")[0].count("<img") == 2 * 2
+
+
+def test_a_notebook_shows_the_table_the_figure_and_where_the_page_is(finished):
+    results = Results.read(finished.path)
+    shown = results._repr_html_()
+    (entry,) = [one for one in results.summary["conditions"] if one["key"] == "sia/same/t50"]
+    assert f"<td>{with_interval(entry['metrics']['accuracy'])}</td>" in shown
+    names = re.findall(r"<th>([^<]*)</th>", shown)
+    assert [name for name in names if name.startswith("sia")] == [
+        f"sia, attacker sees {s}" for s in ("none", "same")
+    ]
+    assert "<script" not in shown
+    assert shown.count("<img") == 1
+    assert f'href="{finished.report}"' in shown
+    assert len(repr(results)) < 200
 
 
 # Which defence is best
