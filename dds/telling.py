@@ -4,15 +4,62 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, ProgressColumn
 
 Item = TypeVar("Item")
 Covariant = TypeVar("Covariant", covariant=True)
 
 _PAUSE = 60.0  # seconds between two lines
+_FRAME = 0.5  # seconds between two pictures of a bar in a notebook
+
+
+class Bar(Progress):
+    """A progress bar that moves in a terminal, and in a notebook, and is not shown in a file or a pipe.
+
+    In a notebook Rich itself draws by ipywidgets; this one is an output that is replaced as the work goes on,
+    which every front end shows and a saved notebook keeps.
+
+    Args:
+        *columns: What it shows; default: Rich's.
+        console: Where.
+        transient: Whether it is taken away at the end.
+    """
+
+    def __init__(self, *columns: ProgressColumn, console: Console, transient: bool = False) -> None:
+        super().__init__(*columns, console=console, transient=transient)
+        self.moves = console.is_terminal or console.is_jupyter
+        self._output: Any = None
+        self._drawn = time.monotonic()
+
+    def start(self) -> None:
+        """Show it in a terminal; in a notebook that comes when the work has lasted."""
+        if self.console.is_terminal:
+            super().start()
+
+    def update(self, *task: Any, **changes: Any) -> None:
+        """Change a task, as Rich's does."""
+        super().update(*task, **changes)
+        if self.console.is_jupyter and time.monotonic() - self._drawn > _FRAME:
+            self._draw(self)
+
+    def stop(self) -> None:
+        """Show the end, or nothing."""
+        if self.console.is_terminal:
+            super().stop()
+        elif self._output:
+            self._draw({} if self.live.transient else self, raw=self.live.transient)
+
+    def _draw(self, shown: Any, raw: bool = False) -> None:
+        from IPython.display import display
+
+        self._drawn = time.monotonic()
+        if self._output:
+            self._output.update(shown, raw=raw)
+        elif not self.console.quiet:
+            self._output = display(shown, display_id=True)
 
 
 class Counted(Protocol[Covariant]):
@@ -35,16 +82,15 @@ def told(
             go, as what scripts read must not hold it.
         kind: What the items are, in the plural.
     """
-    console = console or Console(stderr=True)
-    if console.is_terminal:
-        yield from track(items, work, len(items), console=console, transient=True)
-        return
-    said = time.monotonic()
-    for done, item in enumerate(items):
-        if time.monotonic() - said > _PAUSE:
-            said = time.monotonic()
-            console.print(f"{work}: {done} of {len(items)} {kind}")
-        yield item
+    console, said = console or Console(stderr=True), time.monotonic()
+    with Bar(console=console, transient=True) as bar:
+        task = bar.add_task(work, total=len(items))
+        for done, item in enumerate(items):
+            if not bar.moves and time.monotonic() - said > _PAUSE:
+                said = time.monotonic()
+                console.print(f"{work}: {done} of {len(items)} {kind}")
+            yield item
+            bar.update(task, advance=1)
 
 
 _ASIDE: ContextVar[str] = ContextVar("aside", default="")

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dds.reports.text import number, paragraphs
+from dds.reports.text import paragraphs
 from dds.results import Results
-from dds.results.layout import Layout, line_name, utility_name
+from dds.results.layout import Layout, line_name, number, utility_name
 from dds.results.standing import Comparison
 
 GALLERY = Path(__file__).parent / "gallery"

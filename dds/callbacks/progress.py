@@ -6,13 +6,13 @@ from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from dds.callbacks.attack_and_purify import AttackAndPurify
 from dds.data.base import SharedBatches
-from dds.telling import work_aside
+from dds.telling import Bar, work_aside
 
 _PAUSE = 60.0  # seconds between two lines
 
@@ -50,7 +50,7 @@ class NetworkProgress(Callback):
             TimeRemainingColumn(),
             TextColumn("{task.description}", markup=False),
         )
-        self._bar = Progress(*columns, console=self._console)
+        self._bar = Bar(*columns, console=self._console or Console())
         self._images = math.inf
         cost = self.protocol.cost
         total = expected_batches(trainer) * (cost.task.forward + cost.purifier.forward)
@@ -60,8 +60,7 @@ class NetworkProgress(Callback):
             self._hooks.append(cast(nn.Module, network).register_forward_hook(self._advance))
         self._expected = partial(expected_batches, trainer)
         self._said = self._since = time.monotonic()
-        if self._bar.console.is_terminal:
-            self._bar.start()
+        self._bar.start()
 
     def on_test_batch_start(
         self,
@@ -94,7 +93,7 @@ class NetworkProgress(Callback):
         advance = 0.0 if work_aside() else len(inputs[0]) / self._images if inputs else 1.0
         self._bar.update(self._task, advance=advance, description=self._at_work)
         rehearsed = self._images == math.inf
-        if not (rehearsed or self._bar.console.is_terminal) and time.monotonic() - self._said > _PAUSE:
+        if not (rehearsed or self._bar.moves) and time.monotonic() - self._said > _PAUSE:
             self._say()
 
     @property
@@ -121,7 +120,7 @@ class NetworkProgress(Callback):
         """Take the bar away, also after an error."""
         for hook in self._hooks:
             hook.remove()
-        if self._hooks and self._bar.console.is_terminal:
+        if self._hooks:
             self._bar.stop()
         self._hooks.clear()
 

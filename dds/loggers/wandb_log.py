@@ -18,7 +18,7 @@ from dds.results.source import read_pictures
 from dds.results.standing import Comparison
 from dds.runs.run_folder import RunFolder
 
-_PICTURED = 100  # rows of the table of examples, of up to 5 pictures of at most 128 pixels
+_PICTURED = 100  # rows of the table of examples, of up to 5 pictures of at most 256 pixels
 _STAGES = {"attacked": "attacked", "perturbation": "moved", "task saw": "shown", "decision": "decision"}
 
 

@@ -82,7 +82,13 @@ class ComparedRun:
     def outcomes(self) -> list[Outcome]:
         """Return what each defence keeps of clean images and under its worst attack, in percent."""
         return [
-            Outcome(one.clean, self.kept(one.clean), one.worst and self.kept(one.worst), self._gain(one))
+            Outcome(
+                one.clean,
+                self.kept(one.clean),
+                one.worst and self.kept(one.worst),
+                self._gain(one),
+                one.worst,
+            )
             for one in self.comparison.standings
         ]
 
@@ -90,7 +96,7 @@ class ComparedRun:
         """Return the same in the metric's own unit."""
         value = self.comparison.utility
         return [
-            Outcome(one.clean, value(one.clean), one.worst and value(one.worst))
+            Outcome(one.clean, value(one.clean), one.worst and value(one.worst), worst=one.worst)
             for one in self.comparison.standings
         ]
 

@@ -1,6 +1,6 @@
 """A page that lays runs over each other and needs nothing else."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ from dds.errors import InputError
 from dds.reports.compared import ComparedRun, read_runs
 from dds.reports.differences import differing_configs, remarks, warnings
 from dds.reports.figures.certified import draw_certified_runs
-from dds.reports.figures.comparison import Estimate, Outcome, draw_comparison
+from dds.reports.figures.comparison import Estimate, draw_comparison
 from dds.reports.figures.style import quantity
 from dds.reports.page import inline_svg, templates
 from dds.reports.paired import pair_up, shared_conditions, unpaired
 from dds.reports.ranking import describe, rank
-from dds.reports.text import cost, number
+from dds.reports.text import cost
+from dds.results.layout import defence_name, number
 from dds.results.radius_curves import drawn_curves, radius_curves
 from dds.results.standing import RULE
 from dds.runs.run_folder import RunFolder
@@ -106,7 +107,8 @@ def _render(runs: Sequence[ComparedRun], drawn: dict[str, Markup], folder: str) 
         certified=[(run, curve) for run in runs for curve in radius_curves(run.summary)],
         rows=[_facts(run) for ranking in rankings for run in ranking.order],
         rankings=rankings,
-        outcomes=[outcome for run in runs for outcome in _outcomes(run)],
+        outcomes=[(run, outcome) for run in runs for outcome in run.outcomes],
+        defence_name=defence_name,
         figures=drawn,
         folder=folder,
         rule=RULE,
@@ -133,12 +135,6 @@ def _facts(run: ComparedRun) -> dict[str, Any]:
         "kept": best and best.worst and comparison.utility(best.worst),
         "share": best and best.worst and run.kept(best.worst)["value"],
     }
-
-
-def _outcomes(run: ComparedRun) -> Iterator[tuple[ComparedRun, str, str, Outcome]]:
-    """Return each defence of a run, the worst attack on it, and what it keeps."""
-    for standing, outcome in zip(run.comparison.standings, run.outcomes, strict=True):
-        yield run, standing.name, standing.worst["key"] if standing.worst else "", outcome
 
 
 def _conditions(runs: Sequence[ComparedRun]) -> dict[str, list[Estimate | None]]:

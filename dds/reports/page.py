@@ -16,8 +16,8 @@ from dds.reports.failures import Failure, worst_images
 from dds.reports.figures.draw import draw_figures
 from dds.reports.figures.style import INK
 from dds.reports.pictures import Panel, Picture, Pictures, size
-from dds.reports.text import cost, headlines, number, paragraphs, with_interval
-from dds.results.layout import Layout, Line, Summary, line_name
+from dds.reports.text import cost, headlines, paragraphs
+from dds.results.layout import Layout, Line, Summary, line_name, number, with_interval
 from dds.results.notes import notes
 from dds.results.radius_curves import radius_curves
 from dds.results.sanity import findings
@@ -72,9 +72,10 @@ def templates(**filters: Callable[..., str]) -> "Environment":
 
 
 def inline_svg(path: Path) -> Markup:
-    """Return a figure for a page: with names of its own inside, and in the page's text colour."""
+    """Return a figure for a page: with names of its own inside, its width, and the page's text colour."""
     svg = path.read_text()
     svg = svg[svg.index("<svg") :]
+    svg = re.sub(r'width="([\d.]+pt)"', r'\g<0> style="--width: \1"', svg, count=1)
     svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{path.stem}-", svg)
     return Markup(svg.replace(INK, "currentColor"))  # matplotlib has escaped the names
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dds.results.layout import Entry, Layout, Line, is_attacked
 
-SIDE = 128
+SIDE = 256
 """Longest side of a picture in pixels; larger ones are made smaller."""
 
 _QUALITY = 80

@@ -2,23 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from dds.results.layout import Entry, Summary, is_named, sight_name, utility_name
+from dds.results.layout import Entry, Summary, is_named, number, sight_name, utility_name, with_interval
 from dds.results.sanity import Values
 from dds.results.standing import RULE, Comparison, Standing
-
-
-def number(value: float | None) -> str:
-    """Write a value of a metric."""
-    if value is None:
-        return "n/a"
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
-
-
-def with_interval(values: Values) -> str:
-    """Write a value and its 95 % interval."""
-    if None in values.values():
-        return number(values["value"])
-    return f"{number(values['value'])} ({number(values['low'])} to {number(values['high'])})"
 
 
 def cost(summary: Summary, entry: Entry) -> str:

@@ -81,6 +81,20 @@ def utility_name(summary: Mapping[str, Any]) -> str:
     return f"{summary['utility']} in {unit}" if unit else str(summary["utility"])
 
 
+def number(value: float | None) -> str:
+    """Write a value of a metric."""
+    if value is None:
+        return "n/a"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+
+
+def with_interval(values: Mapping[str, float | None], called: str = "") -> str:
+    """Write a value and its 95 % interval, which may be called so."""
+    if None in values.values():
+        return number(values["value"])
+    return f"{number(values['value'])} ({called}{number(values['low'])} to {number(values['high'])})"
+
+
 def line_of(entry: Entry) -> Line:
     """Return the attack and what the attacker sees."""
     return entry["attack"], entry["attacker_sees"]

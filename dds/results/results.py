@@ -1,15 +1,21 @@
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dds.errors import InputError
+from dds.results.layout import Layout, line_name, utility_name, with_interval
 from dds.results.source import read_run, read_samples
 from dds.runs.places import named_by_url, open_folder
 from dds.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SHOWN = ("utility", "certified")
+"""The figures that a notebook shows."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class Results:
     """
 
     folder: Path
-    summary: Mapping[str, Any]
+    summary: Mapping[str, Any] = field(repr=False)
     _holds: RunFolder | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -80,10 +86,32 @@ class Results:
         return RunFolder(self.folder).report
 
     def _repr_html_(self) -> str:
-        """Show the utility in a notebook."""
-        names = [f"{self.summary['utility']}{end}" for end in ("", "_low", "_high")]
-        shown: str = self.table[["draws", *names, "utility_drop"]].to_html(float_format="{:.3f}".format)
-        return shown
+        """Show in a notebook the utility of attack and view x defence, its figures, and where the page is."""
+        import pandas as pd  # takes seconds to import
+
+        summary, layout = self.summary, Layout(self.summary["conditions"])
+        rows = [[_cell(entry, summary["utility"]) for entry in layout.row(line)] for line in layout.lines]
+        table = pd.DataFrame(rows, [line_name(line) for line in layout.lines], layout.defences).to_html()
+        figures = [_image(path) for name, path in self.figures.items() if name in _SHOWN]
+        page = escape(str(self.report)) if self.report.is_file() else ""
+        link = f'<p>The page to read: <a href="{page}">{page}</a></p>' if page else ""
+        return "\n".join([f"<p>{escape(_title(summary))}</p>", table, *figures, link])
+
+
+def _title(summary: Mapping[str, Any]) -> str:
+    better = "lower" if summary["lower_is_better"] else "higher"
+    what = f"{summary['task']} on {summary['images']} images of {summary['data']}"
+    missing = f" Not measured yet: {summary['missing']}" if "missing" in summary else ""
+    return f"{what}: {utility_name(summary)}, {better} is better, with 95 % intervals over images.{missing}"
+
+
+def _cell(entry: Mapping[str, Any] | None, utility: str) -> str:
+    return "" if entry is None else with_interval(entry["metrics"][utility])
+
+
+def _image(path: Path) -> str:
+    data = b64encode(path.read_bytes()).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{path.stem}" style="max-width: min(100%, 40rem)">'
 
 
 def _row(entry: Mapping[str, Any]) -> dict[str, Any]:

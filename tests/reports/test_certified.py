@@ -13,6 +13,7 @@ from rich.console import Console
 from dds.reports import write_comparison
 from dds.reports.certified import certificate_lines, certificate_table
 from dds.reports.figures import certified_curves, certified_runs
+from dds.reports.figures.notes import Note
 from dds.results.radius_curves import drawn_curves, named_radii, radius_curves
 from dds.results.standing import Comparison
 
@@ -63,6 +64,20 @@ def test_a_panel_for_each_level_and_score_with_the_truth_between():
         (between,) = axes.collections
         low, high = between.get_datalim(axes.transData).intervaly
         assert (low, high) == pytest.approx((0.3, 0.8))
+
+
+def test_marks_say_what_is_certified_and_what_attacks_left():
+    figure = Figure()
+    certified_curves(figure, radius_curves(summary_of(certificate(ratio=1.0))))
+    text = "iou, t=50 σ=0.088, L2 radius 0.088\ncertified: at least 0.300\nwithout attack 0.800"
+    attacked = "under attack 0.500, upper confidence bound 0.850"
+    assert [(note.place, note.text) for note in figure.findobj(Note)] == [
+        ((0.088, value), f"{text}\n{attacked}") for value in (pytest.approx(0.3), pytest.approx(0.5))
+    ]
+    figure = Figure()
+    alone = radius_curves(summary_of(certificate(ratio=1.0, attacked=False, lower_is_better=True)))
+    certified_runs(figure, {"one": alone})
+    assert [note.text for note in figure.findobj(Note)] == [f"one: {text}".replace("least", "most")]
 
 
 def test_without_attacks_only_what_is_certified_is_drawn():

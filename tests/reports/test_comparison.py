@@ -31,6 +31,7 @@ from dds.reports.comparison import write_compared
 from dds.reports.differences import differing_configs, remarks, warnings
 from dds.reports.figures import Outcome, courses, exchange
 from dds.reports.figures.comparison import looks
+from dds.reports.figures.notes import Note
 from dds.reports.paired import pair_up, unpaired
 from dds.results.summary import summarise
 from dds.runs import RunFolder
@@ -395,6 +396,14 @@ def test_an_interrupted_run_is_compared_as_far_as_it_got_and_marked(cls, interru
     assert "their images are not the same (60 and 4, 4 in common)" in Page(page).text
 
 
+def test_an_interrupted_run_shows_itself_in_a_notebook_as_far_as_it_got(interrupted):
+    shown = dds.Results.read(interrupted.path)._repr_html_()
+    assert "Classification on 4 images of Scenes: accuracy, higher is better" in shown
+    assert "Not measured yet: " in shown
+    assert "<th>pgd, attacker sees same</th>" in shown
+    assert not {"<img", "href"} & set(re.findall(r"<img|href", shown))
+
+
 # The page
 
 
@@ -575,6 +584,20 @@ def test_exchange_has_a_line_of_levels_and_marks_of_other_defences_for_each_run(
     assert {text.get_text() for text in axes.texts} == {"t0, bits", "t50", "jpeg", "t145"}
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["one", "two"]
+
+
+def test_marks_of_runs_say_what_they_keep_and_under_which_attack(cls):
+    figure = Figure()
+    run = ComparedRun(cls, "one")
+    exchange(figure, {"one": run.outcomes})
+    texts = [note.text for note in figure.findobj(Note)]
+    assert len(texts) == len(run.outcomes)
+    (said,) = [text for text in texts if text.startswith("one, t=50 σ=0.088\n")]
+    (outcome,) = [one for one in run.outcomes if one.entry["defence"] == "t50"]
+    assert f"\nclean images {outcome.clean['value']:.2f} (95 % interval " in said
+    assert f"\nworst attack {outcome.attacked['value']:.2f} (95 % interval " in said
+    assert f"\ngained {outcome.gain['value']:.2f} (95 % interval " in said
+    assert said.endswith(f"\n{outcome.worst['key']}")
 
 
 def test_courses_stand_at_the_logarithm_of_sigma_with_what_has_none_beside():

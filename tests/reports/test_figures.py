@@ -1,4 +1,5 @@
 import xml.etree.ElementTree as ET
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from dds.reports.figures import draw_figures, example_panels, trade_off, utility_curve, view_heatmaps
+from dds.reports.figures.notes import Note
 from dds.reports.figures.style import STYLE, styles
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -176,6 +178,59 @@ def test_every_figure_is_written_as_png_and_as_svg_with_text(tmp_path):
     assert "a &amp; b &lt;c&gt; $x_" in drawn
 
 
+def draw(summary, folder):
+    np.savez(folder / "examples.npz", **examples_of(summary))
+    (folder / "figures").mkdir()
+    return {path.stem: path for path in draw_figures(summary, folder / "examples.npz", folder / "figures")}
+
+
+def notes_of(svg):
+    """Return what the marks of a figure say, and the middle of each."""
+    found = {}
+    for rect in ET.parse(svg).iter(f"{SVG}rect"):
+        if rect.get("class") == "says":
+            x, y, width, height = (float(rect.get(name)) for name in ("x", "y", "width", "height"))
+            found.setdefault(rect[0].text, []).append((x + width / 2, y + height / 2))
+    return found
+
+
+def test_marks_and_cells_of_an_svg_say_value_interval_and_condition(tmp_path):
+    name = "a & b <c>"
+    attacked = [{**one, "attack": name, "key": f"{name}/{one['key'][4:]}"} for one in ATTACKED]
+    figures = draw(summary_of(*CLEAN, *attacked), tmp_path)
+    seen = f"{name}, the attacker sees the defence\nt=50 σ=0.050\n{name}/same/t50"
+    text = f"score 0.300 (95 % interval 0.250 to 0.350)\n{seen}"
+    for figure in ("utility", "overview", "heatmap"):
+        notes = notes_of(figures[figure].with_suffix(".svg"))
+        keys = [said.splitlines()[-1] for said in notes]
+        assert sorted(keys) == sorted(one["key"] for one in (*CLEAN, *attacked))
+        assert text in notes
+    notes = notes_of(figures["trade_off"].with_suffix(".svg"))
+    assert f"{text}\non clean images 0.600 (0.550 to 0.650)" in notes
+    assert len(notes) == 3 + 1  # a defence each, and the blind attack on one that was also seen
+
+
+def test_notes_lie_over_their_marks(tmp_path):
+    svg = draw(summary_of(*CLEAN, *ATTACKED), tmp_path)["utility"].with_suffix(".svg")
+    marks = [(float(use.get("x")), float(use.get("y"))) for use in ET.parse(svg).iter(f"{SVG}use")]
+    for places in notes_of(svg).values():
+        for place in places:
+            assert min(np.hypot(*np.subtract(place, mark)) for mark in marks) < 0.2
+
+
+def test_notes_change_nothing_that_is_seen(tmp_path, monkeypatch):
+    summary = summary_of(*CLEAN, *ATTACKED)
+    (tmp_path / "with").mkdir()
+    (tmp_path / "without").mkdir()
+    drawn = draw(summary, tmp_path / "with")
+    for figure in ("utility", "trade_off", "heatmap"):
+        module = import_module(f"dds.reports.figures.{figure}")
+        monkeypatch.setattr(module, "explain", lambda *given, **named: None)
+    for name, path in draw(summary, tmp_path / "without").items():
+        assert path.read_bytes() == drawn[name].read_bytes()
+        assert not notes_of(path.with_suffix(".svg"))
+
+
 def test_without_attacks_there_is_no_trade_off(tmp_path):
     summary = summary_of(*CLEAN)
     np.savez(tmp_path / "examples.npz", **examples_of(summary))
@@ -187,9 +242,11 @@ def test_values_that_are_not_known_are_not_drawn():
     unknown = dict.fromkeys(("value", "low", "high"))
     cells = [{**one, "metrics": {"score": unknown}, "utility_drop": unknown} for one in CLEAN + ATTACKED]
     with rc_context(STYLE):
-        for draw in (trade_off, view_heatmaps, utility_curve):
+        for figured in (trade_off, view_heatmaps, utility_curve):
             figure = Figure()
-            draw(figure, summary_of(*cells))
+            figured(figure, summary_of(*cells))
             figure.draw_without_rendering()
             shown = [text.get_text() for axes in figure.axes for text in axes.texts]
             assert shown == []
+            notes = {note.text.splitlines()[0] for note in figure.findobj(Note)}
+            assert notes == ({"score n/a"} if figured is view_heatmaps else set())

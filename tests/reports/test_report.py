@@ -21,7 +21,8 @@ from dds.protocol.defences import Sight
 from dds.reports import write_report
 from dds.reports.pictures import SIDE, Pictures
 from dds.reports.text import headlines, paragraphs
-from dds.results.layout import Layout
+from dds.results import Results
+from dds.results.layout import Layout, with_interval
 from dds.results.source import gaps, read_run
 from dds.results.standing import Comparison
 from dds.results.summary import summarise
@@ -246,6 +247,21 @@ def test_the_worst_images_come_first_and_those_with_pictures_are_shown(page, fin
     assert {5, 34} <= {int(row[1]["text"]) for row in rows}
     assert [int(row[0]["text"]) for row in rows] == sorted(int(row[0]["text"]) for row in rows)
     assert section.split("</table>")[0].count("<img") == 2 * 2
+
+
+def test_a_notebook_shows_the_table_the_figure_and_where_the_page_is(finished):
+    results = Results.read(finished.path)
+    shown = results._repr_html_()
+    (entry,) = [one for one in results.summary["conditions"] if one["key"] == "sia/same/t50"]
+    assert f"<td>{with_interval(entry['metrics']['accuracy'])}</td>" in shown
+    names = re.findall(r"<th>([^<]*)</th>", shown)
+    assert [name for name in names if name.startswith("sia")] == [
+        f"sia, attacker sees {s}" for s in ("none", "same")
+    ]
+    assert "<script" not in shown
+    assert shown.count("<img") == 1
+    assert f'href="{finished.report}"' in shown
+    assert len(repr(results)) < 200
 
 
 # Which defence is best
@@ -518,3 +534,84 @@ def test_in_a_browser_the_table_sorts_and_a_phone_need_not_scroll_sideways(page,
     assert said["last"][-1] == ""  # the missing cell
     assert said["width"] <= said["phone"]
     assert (said["broken"], said["alert"]) == (0, 2)
+
+
+@needs_browser
+def test_marks_say_what_they_are_to_pointers_fingers_and_keys(page, finished, tmp_path):
+    script = """
+      const tip = document.getElementById("tip"), drawing = document.querySelector("#levels .drawing");
+      const marks = [...drawing.querySelectorAll(".says")];
+      const telling = () => tip.hidden ? null : tip.textContent;
+      const at = (kind, mark, aside) => {
+        const { left, top } = mark.getBoundingClientRect();
+        const place = { clientX: left + aside, clientY: top, bubbles: true };
+        drawing.firstElementChild.dispatchEvent(new PointerEvent(kind, place));
+        return telling();
+      };
+      const press = (key) => {
+        drawing.parentNode.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+        return telling();
+      };
+      document.documentElement.style.scrollBehavior = "auto";
+      said.none = telling();
+      said.near = at("pointermove", marks[1], -8);
+      said.touched = at("pointerdown", marks[2], 4);
+      said.far = at("pointermove", marks[0], -60);
+      drawing.parentNode.focus({ focusVisible: true });
+      said.focused = telling();
+      said.next = press("ArrowRight");
+      said.back = press("ArrowLeft");
+      const { left, right, top, bottom } = tip.getBoundingClientRect();
+      said.inside = left >= 0 && right <= innerWidth && top >= 0 && bottom <= innerHeight;
+      said.escaped = press("Escape");
+      said.titles = document.querySelectorAll("svg title").length;
+    """
+    said = ask(page, script, tmp_path)
+    utility = {
+        e["key"]: e["metrics"]["accuracy"] for e in json.loads(finished.summary.read_text())["conditions"]
+    }
+    says = {
+        key: f"accuracy {with_interval(utility[key], '95 % interval ')}\nclean, no attacker\n{defence}\n{key}"
+        for key, defence in [
+            ("clean/-/t0", "no defence"),
+            ("clean/-/t50", "t=50 σ=0.088"),
+            ("clean/-/t145", "t=145 σ=0.252"),
+        ]
+    }
+    assert [said["near"], said["touched"]] == [says["clean/-/t50"], says["clean/-/t145"]]
+    assert [said["focused"], said["next"], said["back"]] == [
+        says[f"clean/-/{defence}"] for defence in ("t0", "t50", "t0")
+    ]
+    assert [said["none"], said["far"], said["escaped"]] == [None] * 3
+    assert said["inside"]
+    assert said["titles"] == 0  # else the browser's tip comes on top
+
+
+@needs_browser
+def test_on_a_desktop_pictures_can_be_seen_and_grow_and_figures_stand_beside_each_other(page, tmp_path):
+    script = """
+      const wide = (element) => element.getBoundingClientRect().width;
+      const pictures = [...document.querySelectorAll("#images details[open] img")];
+      const dialog = document.querySelector("dialog");
+      said.small = Math.min(...pictures.map(wide));
+      pictures[0].click();
+      said.large = dialog.open && wide(dialog.querySelector("img"));
+      said.caption = dialog.textContent;
+      dialog.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+      said.beside = dialog.textContent;
+      dialog.click();
+      said.closed = !dialog.open;
+      said.alts = pictures.slice(0, 2).map((picture) => picture.alt);
+      const box = (id) => document.getElementById(id).getBoundingClientRect();
+      const [one, other] = [box("trade-off"), box("levels")];
+      said.beneath = other.top - one.top;
+      said.used = (other.right - one.left) / innerWidth;
+    """
+    said = ask(page, script, tmp_path, width=1440)
+    assert said["small"] >= 128
+    assert said["large"] >= 3 * said["small"]
+    assert [said["caption"], said["beside"]] == said["alts"]
+    assert said["closed"]
+    assert said["beneath"] == 0
+    assert said["used"] > 0.9
+    assert said["width"] <= said["phone"]

@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dds.reports.figures.comparison import looks
+from dds.reports.figures.notes import explain
 from dds.reports.figures.style import COLOURS, INK, STYLE, blank, write
+from dds.results.layout import number
 from dds.results.radius_curves import RadiusCurve
 
 _GREEN, _ORANGE = COLOURS[0], COLOURS[1]
@@ -76,6 +78,7 @@ def certified_runs(figure: Figure, runs: Mapping[str, Sequence[RadiusCurve]]) ->
             axes.plot(*_columns(curve.certified), linestyle=look.dashes, label=f"{name}: {curve.row}", **mark)
             start = [(0.0, curve.first["mean"])]
             axes.plot(*_columns(start + curve.attacked), ":", markerfacecolor="none", linewidth=1, **mark)
+            _explain(axes, curve, f"{name}: ")
     for axes, level in zip(grid.flat, levels, strict=False):
         axes.set_title(level)
         _finish(axes)
@@ -101,10 +104,24 @@ def _panel(axes: Axes, curve: RadiusCurve) -> None:
     mark: Any = {"marker": "o", "markersize": 4, "color": _GREEN, "label": f"certified ({side} bound)"}
     axes.plot(*_columns(certified), "-", **mark)
     axes.plot(*clean, "D", color=INK, markersize=4, label="clean mean", zorder=3)
+    _explain(axes, curve)
     axes.set_xticks([0, *(radius for radius, _ in certified if radius)])
     axes.xaxis.set_major_formatter(lambda place, _: f"{place:.2g}")
     axes.tick_params("x", labelsize=7)
     _finish(axes)
+
+
+def _explain(axes: Axes, curve: RadiusCurve, run: str = "") -> None:
+    """Let the marks at each radius say all that is known there."""
+    side = "at most" if curve.first.get("lower_is_better") else "at least"
+    for entry in curve.entries:
+        lines = [f"certified: {side} {number(entry['value'])}", f"without attack {number(entry['mean'])}"]
+        if "attacked" in entry:
+            bound = f"upper confidence bound {number(entry['attacked_upper'])}"
+            lines.append(f"under attack {number(entry['attacked'])}, {bound}")
+        text = "\n".join([f"{run}{curve.row}, {curve.level}, L2 radius {entry['radius']:.3g}", *lines])
+        for end in ("value", "attacked"):
+            explain(axes, entry["radius"], entry.get(end), text)
 
 
 def _finish(axes: Axes) -> None:

@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dds.reports.figures.labels import label_points
+from dds.reports.figures.notes import explain
 from dds.reports.figures.style import COLOURS, STYLE, blank, reach, write
-from dds.results.layout import Entry, defence_name, is_named
+from dds.results.layout import Entry, defence_name, is_named, line_name, line_of, with_interval
 
 _COLOURS = (*COLOURS[:-1], "#999933")  # Tol's olive: a thin yellow line is not seen on white
 _MARKERS = ("o", "s", "^", "v", "P", "X", "d")  # as many as give each of 56 runs a look of its own
@@ -23,6 +24,7 @@ _WIDTH = 7.2  # inches, two columns of a paper
 _APART = 0.45  # doublings of sigma between two ticks that can be read
 _DODGE = 0.05  # between the marks of two runs, so that the intervals of one do not hide the other's
 _LABELS = 40  # more of them hide the points
+_KEPT = "kept, in % of clean utility without defence"
 
 Estimate = Mapping[str, float | None]
 """A `value` and the ends `low` and `high` of its interval; None where it is not known."""
@@ -37,12 +39,14 @@ class Outcome:
         clean: The utility of clean images.
         attacked: The utility under the worst attack on it; None where there was none.
         gain: How much more that is than under the worst attack on no defence; None where one is not known.
+        worst: The condition of the worst attack.
     """
 
     entry: Entry
     clean: Estimate
     attacked: Estimate | None
     gain: Estimate | None = None
+    worst: Entry | None = None
 
 
 Runs = Mapping[str, Sequence[Outcome]]
@@ -81,7 +85,7 @@ def draw_comparison(shares: Runs, utilities: Runs | None, quantity: str, folder:
             drawn["exchange"] = blank(_WIDTH, 4.3 + _tall(shares))
             exchange(drawn["exchange"], shares)
         drawn["kept"] = blank(_WIDTH, 5.2 + _tall(shares))
-        courses(drawn["kept"], shares, "kept, in % of clean utility without defence")
+        courses(drawn["kept"], shares, _KEPT)
         if utilities is not None:
             drawn["utility"] = blank(_WIDTH, 5.2 + _tall(shares))
             courses(drawn["utility"], utilities, quantity)
@@ -100,7 +104,7 @@ def exchange(figure: Figure, runs: Runs) -> None:
     for name, look in looks(runs).items():
         known = _exchanged(runs[name])
         x, y = [_lost(one.clean) for one in known], [one.gain or {} for one in known]
-        _draw(axes, known, x, y, look, name)
+        _draw(axes, known, x, y, look, name, _KEPT)
         places = zip(_values(x), _values(y), strict=True)
         points += list(zip(places, (one.entry for one in known), strict=True))
     axes.set_xlabel("utility lost on clean images, % (lower is better)")
@@ -125,7 +129,7 @@ def courses(figure: Figure, runs: Runs, quantity: str) -> None:
             known = [one for one in runs[name] if getattr(one, part)]
             shift = _DODGE * (rank - (len(runs) - 1) / 2)
             x = [_exactly(place[defence_name(one.entry)] + shift) for one in known]
-            _draw(axes, known, x, [getattr(one, part) for one in known], look, name)
+            _draw(axes, known, x, [getattr(one, part) for one in known], look, name, quantity)
         axes.set_title(title, loc="left")
         _, top = axes.get_ylim()
         axes.set_ylim(-0.03 * top, top)  # room for marks at 0
@@ -150,7 +154,13 @@ def _exactly(value: float) -> Estimate:
 
 
 def _draw(
-    axes: Axes, outcomes: Sequence[Outcome], x: list[Estimate], y: list[Estimate], look: Look, name: str
+    axes: Axes,
+    outcomes: Sequence[Outcome],
+    x: list[Estimate],
+    y: list[Estimate],
+    look: Look,
+    name: str,
+    quantity: str,
 ) -> None:
     """Draw a run's points with their intervals, and its noise levels as a line."""
     named = np.array([is_named(one.entry) for one in outcomes], dtype=bool)
@@ -160,6 +170,15 @@ def _draw(
     mark: Any = {"color": look.colour, "marker": look.marker, "markersize": 5, "label": name}
     axes.plot(across[~named], up[~named], linestyle=look.dashes, linewidth=1.3, **mark)
     axes.plot(across[named], up[named], linestyle="none", markerfacecolor="none", **mark)
+    for one, left, height in zip(outcomes, across, up, strict=True):
+        explain(axes, left, height, f"{name}, {_said(one, quantity)}")
+
+
+def _said(outcome: Outcome, quantity: str) -> str:
+    parts = {"clean images": outcome.clean, "worst attack": outcome.attacked, "gained": outcome.gain}
+    known = [f"{name} {with_interval(part, '95 % interval ')}" for name, part in parts.items() if part]
+    worst = [] if outcome.worst is None else [line_name(line_of(outcome.worst)), outcome.worst["key"]]
+    return "\n".join([defence_name(outcome.entry), quantity, *known, *worst])
 
 
 def _values(estimates: Iterable[Estimate]) -> list[float]:

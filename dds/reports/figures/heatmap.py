@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from dds.protocol.conditions import UNSEEN
+from dds.reports.figures.notes import condition, explain
 from dds.reports.figures.style import quantity
-from dds.results.layout import Layout, Line, is_attacked
+from dds.results.layout import Entry, Layout, Line, is_attacked
 
 _DARK = 0.5  # luminance from which black is read better than white
 
@@ -38,11 +39,20 @@ def view_heatmaps(figure: Figure, summary: Mapping[str, Any]) -> None:
     scale = Normalize(*_range(values.values(), summary["lower_is_better"]))
     for axes, (name, lines) in zip(rows, parts.items(), strict=True):
         _facet(axes, values[name], scale, summary["lower_is_better"])
+        _explain(axes, summary["utility"], [layout.row(one) for one in lines])
         axes.set_yticks(np.arange(len(lines)) + 0.5, [_row_name(one) for one in lines])
         axes.set_title(name or "no attacker", loc="left", pad=3)
     names = [name.replace(" ", "\n") for name in layout.defences]
     rows[-1].set_xticks(np.arange(len(names)) + 0.5, names)
     rows[-1].set_xlabel(f"defence; in the cells: {quantity(summary)}")
+
+
+def _explain(axes: Axes, utility: str, rows: Sequence[Sequence[Entry | None]]) -> None:
+    for row, entries in enumerate(rows):
+        for column, entry in enumerate(entries):
+            if entry is not None:
+                text = condition(utility, entry["metrics"][utility], entry)
+                explain(axes, column + 0.5, row + 0.5, text, cell=True)
 
 
 def _row_name(one: Line) -> str:

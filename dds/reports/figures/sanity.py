@@ -4,8 +4,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dds.reports.figures.notes import condition, explain
 from dds.reports.figures.style import line, styles
-from dds.results.sanity import find_curves, measures
+from dds.results.sanity import find_curves, measures, read
 
 
 def sanity_curves(figure: Figure, summary: Mapping[str, Any]) -> None:
@@ -16,8 +17,11 @@ def sanity_curves(figure: Figure, summary: Mapping[str, Any]) -> None:
     grid = figure.subplots(len(called), len(settings), squeeze=False, sharex="col")
     for row, (measure, name) in zip(grid, called.items(), strict=True):
         for curve in curves:
-            look = looks[curve.defence, curve.attacker_sees]
-            line(row[settings.index(curve.axis)], curve.values(measure), *look, curve.line)
+            look, axes = looks[curve.defence, curve.attacker_sees], row[settings.index(curve.axis)]
+            line(axes, curve.values(measure), *look, curve.line)
+            for number, entry in curve.points:
+                if (values := read(entry, measure)) is not None:
+                    explain(axes, number, values["value"], condition(name, values, entry))
         row[0].set_ylabel(f"{name}\n(higher: a stronger attack)")
     for axes in grid.flat:
         axes.set_ylim(min(0, axes.dataLim.y0), None)

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from dds.reports.figures.notes import titles
 from dds.results.layout import Line, utility_name
 from dds.results.sanity import Values
 
@@ -51,11 +52,12 @@ def blank(width: float, height: float) -> Figure:
 
 
 def write(figure: Figure, path: Path) -> list[Path]:
-    """Write a figure as PNG, on white, and as SVG without background; `path` has no suffix."""
+    """Write a figure as PNG, on white, and as SVG without background, with notes; `path` has no suffix."""
     png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
     figure.savefig(png, dpi=DPI)
     figure.set_layout_engine("none")  # as laid out, and not once more
     figure.savefig(svg, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    svg.write_text(svg.read_text().replace("</svg>", f"{titles(figure)}</svg>"))
     return [png, svg]
 
 

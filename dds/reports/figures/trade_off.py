@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dds.reports.figures.labels import label_points
+from dds.reports.figures.notes import condition, explain
 from dds.reports.figures.style import COLOURS, INK, quantity, reach
-from dds.results.layout import is_named
+from dds.results.layout import Entry, is_named, with_interval
 from dds.results.standing import Comparison, Standing
 
 _BLUE, _ORANGE = COLOURS[2], COLOURS[1]
@@ -63,6 +64,8 @@ def _crosses(
     kept = [comparison.utility(standing.worst) for standing in standings if standing.worst]
     axes.errorbar(x, y, reach(kept), 100 * reach(lost), "none", ecolor=colour, elinewidth=1, alpha=0.35)
     axes.plot(x, y, marker, color=colour, label=kind, zorder=3)
+    for left, standing in zip(x, standings, strict=True):
+        _explain(axes, comparison, left, standing, standing.worst)
 
 
 def _blind(
@@ -74,6 +77,16 @@ def _blind(
             ends = [comparison.utility(e)["value"] for e in (standing.worst, standing.worst_blind)]
             axes.plot([lost, lost], ends, ":", color=colour, linewidth=0.8, alpha=0.6)
             axes.plot(lost, ends[1], marker, color=colour, markerfacecolor="none", markersize=5, alpha=0.8)
+            _explain(axes, comparison, lost, standing, standing.worst_blind)
+
+
+def _explain(
+    axes: Axes, comparison: Comparison, lost: float, standing: Standing, worst: Entry | None
+) -> None:
+    if worst is not None:
+        kept, clean = comparison.utility(worst), comparison.utility(standing.clean)
+        text = f"{condition(comparison.metric, kept, worst)}\non clean images {with_interval(clean)}"
+        explain(axes, lost, kept["value"], text)
 
 
 def _label_axes(axes: Axes, summary: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
 from dds.protocol.conditions import UNSEEN
+from dds.reports.figures.notes import condition, explain
 from dds.reports.figures.style import COLOURS, INK, Point, line, marks, quantity, styles
 from dds.results.layout import Entry, Layout, Line, is_named, line_name, sight_name
 
@@ -31,10 +32,8 @@ def utility_curve(figure: FigureBase, summary: Mapping[str, Any]) -> None:
 
 
 def _together(axes: Axes, summary: Mapping[str, Any], layout: Layout) -> None:
-    for one, (colour, dashes) in styles(layout.lines).items():
-        levels, named = _points(summary, layout, one)
-        line(axes, levels, colour, dashes, line_name(one))
-        marks(axes, named, colour)
+    for one, look in styles(layout.lines).items():
+        _course(axes, summary, layout, one, look, line_name(one))
     _finish(axes, layout, summary)
     axes.set_ylabel(quantity(summary))
     axes.set_ylim(0, None)
@@ -80,23 +79,42 @@ def _one_sight(
     clean, *_ = layout.lines
     lines = list(dict.fromkeys([clean, *(one for one in layout.lines if one[1] == sees)]))
     for rank, one in enumerate(lines):
-        colour, dashes = looks[one]
-        levels, named = _points(summary, layout, one)
-        line(axes, levels, colour, dashes, one[0], band=0.12)
         shift = _SHIFT * (rank - (len(lines) - 1) / 2)
-        marks(axes, [(place + shift, value) for place, value in named], colour)
+        _course(axes, summary, layout, one, looks[one], one[0], band=0.12, shift=shift)
     axes.set_title("no attacker" if sees == UNSEEN else f"attacker sees {sight_name(sees)}", loc="left")
 
 
-def _points(summary: Mapping[str, Any], layout: Layout, one: Line) -> tuple[list[Point], list[Point]]:
-    """Return a line's points at noise levels, and those at defences without one."""
+def _course(
+    axes: Axes,
+    summary: Mapping[str, Any],
+    layout: Layout,
+    one: Line,
+    look: Look,
+    name: str,
+    band: float = 0.2,
+    shift: float = 0.0,
+) -> None:
+    """Draw a line over the noise levels, and marks at defences without one, moved aside by `shift`."""
+    colour, dashes = look
+    levels: list[Point] = []
+    named: list[Point] = []
+    for place, entry in enumerate(_row(layout, one)):
+        if entry is not None:
+            x, values = place + shift * is_named(entry), entry["metrics"][summary["utility"]]
+            (named if is_named(entry) else levels).append((x, values))
+            explain(axes, x, values["value"], condition(summary["utility"], values, entry))
+    line(axes, levels, colour, dashes, name, band)
+    marks(axes, named, colour)
+
+
+def _row(layout: Layout, one: Line) -> list[Entry | None]:
+    """Return a line's condition for each defence."""
     attack, sees = one
     row = layout.row(one)
     if sees in ("same", "fixed_noise"):  # with no defence, the same as no purifier
         bare = layout.row((attack, "none"))
         row = [own or (other if _is_bare(other) else None) for own, other in zip(row, bare, strict=True)]
-    points = [(e, (place, e["metrics"][summary["utility"]])) for place, e in enumerate(row) if e]
-    return [p for e, p in points if not is_named(e)], [p for e, p in points if is_named(e)]
+    return row
 
 
 def _is_bare(entry: Entry | None) -> bool:
