@@ -20,7 +20,7 @@ extensions = [
     "sphinx_design",
     "pieces",
 ]
-exclude_patterns = ["_build", "_extension"]
+exclude_patterns = ["_build", "_extension", "jupyter_execute"]
 suppress_warnings = ["mystnb.unknown_mime_type"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

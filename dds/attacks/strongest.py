@@ -33,8 +33,7 @@ class Strongest(Attack):
     Behind a random purifier it climbs by `PGD` with a new noise draw for each step, momentum and shrinking
     steps; elsewhere by `APGD`. A larger budget goes to more steps, and then to more objectives, of which each
     image keeps the one that does most harm on noise draws of the attacker's own (`WorstOf`). Steps and
-    objectives were chosen on validation images (`docs/attacks.md`); where nothing is said, the task's own loss
-    is climbed.
+    objectives were chosen on validation images (`docs/attacks.md`).
 
     Args:
         eps: Budget in [0, 1] pixel units, e.g. `8/255`.

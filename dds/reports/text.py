@@ -44,7 +44,8 @@ def headlines(summary: Summary, comparison: Comparison) -> list[tuple[str, str, 
         assert best.worst is not None
         kept = number(comparison.utility(best.worst)["value"])
         lines.append((f"Worst attack, {best.name}", kept, f"{best.worst['key']}; the best level by the rule"))
-        lines.append((f"Price of {best.name}", cost(summary, best.clean), f"clean {comparison.metric}"))
+        drop = cost(summary, best.clean)
+        lines.append((f"Clean utility drop, {best.name}", drop, f"clean {comparison.metric}"))
     return lines
 
 

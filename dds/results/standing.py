@@ -10,8 +10,8 @@ from dds.results.layout import Entry, Layout, Line, is_attacked, is_clean, is_na
 from dds.results.sanity import Values, without_curves
 
 RULE = (
-    "the best defence is the one with the best utility under the worst of all attacks on it, made with or "
-    "without sight of it; a defence that no attacker saw is not eligible, as its worst case is not known"
+    "the best defence is the one with the best utility under the worst of all attacks on it, adaptive or "
+    "not; a defence without an adaptive attack is not eligible, as its worst case is not known"
 )
 
 
@@ -35,12 +35,12 @@ class Standing:
         return next(iter(self.attacked), None)
 
     @property
-    def worst_seeing(self) -> Entry | None:
+    def worst_adaptive(self) -> Entry | None:
         """The worst attack whose attacker sees this defence."""
         return next((entry for entry in self.attacked if sees_defence(entry)), None)
 
     @property
-    def worst_blind(self) -> Entry | None:
+    def worst_non_adaptive(self) -> Entry | None:
         """The worst attack whose attacker knows the bare task alone."""
         return next((entry for entry in self.attacked if entry["attacker_sees"] == "none"), None)
 
@@ -90,7 +90,7 @@ class Comparison:
         Args:
             named: Those without a noise level, else those with one.
         """
-        eligible = [s for s in self.standings if s.worst_seeing and not s.is_none]
+        eligible = [s for s in self.standings if s.worst_adaptive and not s.is_none]
         chosen = [standing for standing in eligible if is_named(standing.clean) == named]
         return sorted(chosen, key=lambda s: (self._worst_worth(s), self._worth(s.clean)), reverse=True)
 

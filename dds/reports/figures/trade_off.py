@@ -31,7 +31,7 @@ def trade_off(figure: Figure, summary: Mapping[str, Any]) -> None:
     axes.plot(*_places(comparison, levels), color=_BLUE, alpha=0.5, linewidth=1)
     for kind, (marker, colour) in _KINDS.items():
         of_kind = [standing for standing in shown if _kind(standing) == kind]
-        _blind(axes, comparison, of_kind, marker, colour)
+        _non_adaptive(axes, comparison, of_kind, marker, colour)
         _crosses(axes, comparison, of_kind, marker, colour, kind)
     _label_axes(axes, summary)
     figure.legend(frameon=False, loc="outside upper center", ncols=4)
@@ -68,16 +68,16 @@ def _crosses(
         _explain(axes, comparison, left, standing, standing.worst)
 
 
-def _blind(
+def _non_adaptive(
     axes: Axes, comparison: Comparison, standings: Sequence[Standing], marker: str, colour: str
 ) -> None:
     for standing in standings:
-        if standing.worst and standing.worst_blind and not standing.is_none:
+        if standing.worst and standing.worst_non_adaptive and not standing.is_none:
             lost = 100 * standing.clean["utility_drop"]["value"]
-            ends = [comparison.utility(e)["value"] for e in (standing.worst, standing.worst_blind)]
+            ends = [comparison.utility(e)["value"] for e in (standing.worst, standing.worst_non_adaptive)]
             axes.plot([lost, lost], ends, ":", color=colour, linewidth=0.8, alpha=0.6)
             axes.plot(lost, ends[1], marker, color=colour, markerfacecolor="none", markersize=5, alpha=0.8)
-            _explain(axes, comparison, lost, standing, standing.worst_blind)
+            _explain(axes, comparison, lost, standing, standing.worst_non_adaptive)
 
 
 def _explain(
@@ -99,4 +99,4 @@ def _label_axes(axes: Axes, summary: Mapping[str, Any]) -> None:
         _, top = axes.get_ylim()
         axes.set_ylim(-0.06 * top, top)  # room for marks at 0
     axes.grid(alpha=0.3)
-    axes.plot([], [], "o", color=INK, markerfacecolor="none", markersize=5, label="worst blind attack")
+    axes.plot([], [], "o", color=INK, markerfacecolor="none", markersize=5, label="worst non-adaptive attack")
