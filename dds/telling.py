@@ -82,9 +82,9 @@ def told(
             go, as what scripts read must not hold it.
         kind: What the items are, in the plural.
     """
-    console, said = console or Console(stderr=True), time.monotonic()
+    console = console or Console(stderr=True)
     with Bar(console=console, transient=True) as bar:
-        task = bar.add_task(work, total=len(items))
+        task, said = bar.add_task(work, total=len(items)), time.monotonic()
         for done, item in enumerate(items):
             if not bar.moves and time.monotonic() - said > _PAUSE:
                 said = time.monotonic()
