@@ -109,7 +109,7 @@ class CertificateDraws(AttackAndPurify):
         if self.sequential and asked.max_draws > self.draws:
             more = asked.max_draws - self.draws
             said += f", up to {more} more (x {levels} x {self._calls} calls) until votes are decided"
-        said += f"; radii {', '.join(radii)}. Change it by --certificate.images, draws, most, radii."
+        said += f"; radii {', '.join(radii)}. Change it by --certificate.images, draws, max_draws, radii."
         table.caption = f"{table.caption}\n{said}" if table.caption else said
         return table
 
