@@ -187,7 +187,7 @@ def _evaluate(
     run.check()
     console = make_console(quiet)
     job = Job(task, module, protocol, console=console)
-    config = job.with_header(_config(task, module, protocol, certificate))
+    config = job.with_header(_config(task, module, protocol, certificate, trainer))
     writer = ResultsWriter(run, config, resume)
     progress = NetworkProgress(protocol, console)
     live = Live(logger, project, job, writer, progress)
@@ -271,7 +271,11 @@ def make_trainer(folder: RunFolder, *callbacks: Callback, **options: Any) -> Tra
 
 
 def _config(
-    task: BaseTask, data: BaseDataModule, protocol: AttackAndPurify, certificate: Certificate | None
+    task: BaseTask,
+    data: BaseDataModule,
+    protocol: AttackAndPurify,
+    certificate: Certificate | None,
+    trainer: Mapping[str, Any],
 ) -> str:
     """Describe an evaluation as a YAML would, as far as objects still know what they were made of."""
     defences = protocol.defences
@@ -291,6 +295,7 @@ def _config(
         "data": {**_settings(data), "class_path": _path(data.source)},
         "protocol": _settings(settings),
         **({"certificate": _settings(vars(certificate))} if certificate else {}),
+        "trainer": {"precision": trainer.get("precision")},
     }
     return yaml.safe_dump(parts, sort_keys=False)
 

@@ -117,7 +117,7 @@ class RunFolder(RunFiles):
             if (there := self.config.read_text()) == config:
                 return
             other = difference(there, config)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{self.config} is not the configuration of a run ({type(error).__name__}: {error}). Give "
                 "another --name, or remove the folder."

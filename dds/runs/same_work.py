@@ -10,6 +10,9 @@ _FACTS = ("# data:", "# weights:", "# levels:")
 _DECISIVE = ("task", "data", "protocol", "certificate", "save_attacked")
 """Settings of `config.yaml` that decide what a run leaves; the last may be lacking, as in older runs."""
 
+_PRECISIONS = {None: "32-true", 16: "16-mixed", 32: "32-true", 64: "64-true", "bf16": "bf16-mixed"}
+"""What Lightning makes of the short names of `trainer.precision`; numbers may also be text."""
+
 DIGEST = "# data: digest"
 """The line that tells the images of one data set from those of another; older runs lack it."""
 
@@ -44,7 +47,13 @@ def _work(config: str) -> str:
         settings["data"]["init_args"].pop(harmless, None)
     facts = [line for line in config.splitlines() if line.startswith(_FACTS)]
     work = {part: settings[part] for part in _DECISIVE if settings.get(part)}
+    work["precision"] = _precision((settings.get("trainer") or {}).get("precision"))
     return "\n".join([*facts, yaml.safe_dump(work)])
+
+
+def _precision(given: str | int | None) -> str:
+    number = int(given) if isinstance(given, str) and given.isdecimal() else given
+    return _PRECISIONS.get(number, str(given))
 
 
 def _in_words(before: list[str], now: list[str]) -> str:

@@ -43,6 +43,22 @@ def test_the_configuration_of_another_program_is_refused(tmp_path, foreign):
         RunFolder(tmp_path).prepare(CONFIG, go_on=True)
 
 
+@pytest.mark.parametrize(
+    "same", ["{devices: 4}", "{precision: null}", "{precision: 32}", "{precision: 32-true}"]
+)
+def test_a_run_goes_on_in_the_precision_that_it_was_started_in(tmp_path, same):
+    started = CONFIG.replace("{devices: 1}", same)
+    RunFolder(tmp_path / "run").prepare(started)
+    RunFolder(tmp_path / "run").prepare(CONFIG, go_on=True)
+    for other in ("64-true", "bf16-mixed", '"16"'):
+        with pytest.raises(
+            InputError, match=rf"-precision: 32-true\n\+precision: {other[:2].strip(chr(34))}"
+        ):
+            RunFolder(tmp_path / "run").prepare(
+                CONFIG.replace("devices: 1", f"precision: {other}"), go_on=True
+            )
+
+
 def test_a_run_killed_before_its_first_file_is_gone_on_with(tmp_path):
     (tmp_path / "run" / "parts").mkdir(parents=True)
     (tmp_path / "run" / "config.yaml.12.partial").write_text("ta")
