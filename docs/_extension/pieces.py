@@ -61,10 +61,8 @@ def _comment(path: Path) -> tuple[str, str]:
     """Return what a YAML's first comment says of it, and the things that it says it needs."""
     comment = list(takewhile(lambda line: line.startswith("#"), path.read_text().splitlines()))
     what = takewhile(lambda line: not line.startswith("#   "), comment)
-    needs = (_NEED.match(line) for line in comment)
-    return " ".join(line.removeprefix("#").strip() for line in what), ", ".join(
-        one[1] for one in needs if one
-    )
+    needs = filter(None, map(_NEED.match, comment))
+    return " ".join(line.removeprefix("#").strip() for line in what), ", ".join(one[1] for one in needs)
 
 
 def _cell(text: str) -> str:
@@ -81,9 +79,7 @@ def add_yaml(app: Sphinx, what: str, name: str, it: Any, options: Any, lines: li
 
 def public_bases(app: Sphinx, name: str, it: type, options: Any, bases: list[type]) -> None:
     """Leave out bases that are nobody's to name: what shared code a class has."""
-    bases[:] = [base for base in bases if not base.__module__.startswith("dds.") or _is_public(base)] or [
-        object
-    ]
+    bases[:] = list(filter(_is_public, bases)) or [object]
 
 
 def _is_public(it: type) -> bool:
@@ -92,7 +88,7 @@ def _is_public(it: type) -> bool:
 
 
 def _named(it: type) -> dict[str, Any]:
-    settings = {name: value for name, value in _settings(it)}
+    settings = dict(_settings(it))
     return {"class_path": it.__name__} | ({"init_args": settings} if settings else {})
 
 
@@ -101,8 +97,7 @@ def _settings(it: type) -> Iterator[tuple[str, Any]]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         default = _REQUIRED if parameter.default is parameter.empty else parameter.default
-        plain = isinstance(default, str | int | float | bool | list | tuple | dict | None)
-        if plain:
+        if isinstance(default, str | int | float | bool | list | tuple | dict | None):
             yield name, list(default) if isinstance(default, tuple) else default
 
 
