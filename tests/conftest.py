@@ -1,4 +1,6 @@
+import multiprocessing
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,38 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip("the shared data is not here")
     return path
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Leave out the figures of runs, which take longer than a small run does."""
+    monkeypatch.setattr("dds.reports.page.draw_figures", lambda summary, examples, folder: [])
+
+
+def run_processes(count, work, *arguments):
+    """Run `work(rank, *arguments)` in processes as torchrun starts them, and return their exit statuses.
+
+    Forked, as importing the package anew takes seconds.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    fork = multiprocessing.get_context("fork")
+    started = [
+        fork.Process(target=_as_process, args=(rank, count, port, work, arguments)) for rank in range(count)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(100)
+    return [process.exitcode for process in started]
+
+
+def _as_process(rank, count, port, work, arguments):
+    world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0}
+    os.environ.update({name: str(value) for name, value in {**world, **place}.items()})
+    work(rank, *arguments)
 
 
 def assert_same_samples(one, two, atol=0.0):

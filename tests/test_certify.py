@@ -1,18 +1,16 @@
 """`dds.certify` and `evaluate.py certify`: from networks to guarantees."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter
+from conftest import TinyClassifier, TinyNoiseNetwork, TinySegmenter, run_processes
 from scipy.optimize import minimize
 from scipy.special import betaln
 from scipy.stats import beta, binom, norm
-from test_cli import ROOT, in_folder  # noqa: F401
+from test_cli import in_folder  # noqa: F401
 from torch import nn
 
 import dds
@@ -380,11 +378,13 @@ def test_a_run_that_there_is_is_certified_beside_it(in_folder, capsys):  # noqa:
     assert "is not the configuration of a run" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_two_processes_and_two_shares_certify_the_same(in_folder):  # noqa: F811
     options = [
         "certify",
         "--config=cls_scenes.yaml",
         "--data.limit=3",
+        "--data.size=32",
         "--data.batch_size=2",
         "--logger=false",
     ]
@@ -398,7 +398,7 @@ def test_two_processes_and_two_shares_certify_the_same(in_folder):  # noqa: F811
     ]
     evaluate([*options, "--trainer.accelerator=cpu", "--name=one"])
     two = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp", "--name=two"]
-    subprocess.run([sys.executable, str(ROOT / "evaluate.py"), *options, *two], check=True)
+    assert run_processes(2, lambda rank: evaluate([*options, *two])) == [0, 0]
     for share in ("1/2", "auto"):
         evaluate([*options, "--trainer.accelerator=cpu", "--name=three", f"--share={share}"])
     runs = in_folder / "cls_scenes_certified"

@@ -1,11 +1,8 @@
 """The two programs as users run them: every shipped YAML, several processes, and every mistake."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import diffusers  # noqa: F401 (what it logs to must outlive the test that imports it)
@@ -15,7 +12,7 @@ import pytest
 import torch
 import yaml
 from browser import CHROMIUM, ask
-from conftest import assert_same_samples
+from conftest import assert_same_samples, run_processes
 from data.test_camvid import write_camvid
 from data.test_cifar10 import write_npz
 from loggers.test_wandb_log import read_wandb
@@ -42,6 +39,7 @@ def run_evaluate(tmp_path, config, *options, name="run", logger="false"):
         "--config",
         config,
         *SMALL,
+        *(["--data.size=32"] if config.endswith("_scenes.yaml") else []),
         f"--runs={tmp_path}",
         f"--name={name}",
         f"--logger={logger}",
@@ -133,6 +131,7 @@ def test_shipped_evaluation_end_to_end(in_folder, config, capsys):
         assert (said["broken"], said["width"] <= said["phone"]) == (0, True)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_summary_has_the_promised_form(in_folder):
     summary = json.loads((run_evaluate(in_folder, "cls_scenes.yaml") / "summary.json").read_text())
     assert {"schema", "task", "data", "images", "seed", "conditions"} <= summary.keys()
@@ -162,6 +161,7 @@ def test_summary_has_the_promised_form(in_folder):
         assert value["low"] <= value["high"]
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_scripts_get_what_they_ask_for_and_nothing_else(in_folder, capsys):
     folder = run_evaluate(in_folder, "cls_scenes.yaml", "--show=json", name="json")
     said = capsys.readouterr()
@@ -202,6 +202,7 @@ def test_runs_are_compared_on_one_page(in_folder, capsys):
     assert "expected two or more" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_every_data_set_metric_follows_from_the_samples_alone(in_folder):
     """Written without the package: counts summed over images for each draw, then averaged over draws."""
     folder = run_evaluate(in_folder, "seg_scenes.yaml")
@@ -219,6 +220,7 @@ def test_every_data_set_metric_follows_from_the_samples_alone(in_folder):
         assert got == pytest.approx(expected.tolist(), rel=1e-9)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_run_is_repeated_from_its_own_config(in_folder):
     first = run_evaluate(in_folder, "cls_scenes.yaml", "--protocol.seed=5")
     assert yaml.safe_load((first / "config.yaml").read_text())["protocol"]["seed"] == 5
@@ -230,6 +232,7 @@ def test_a_run_is_repeated_from_its_own_config(in_folder):
     assert not psnr[0].equals(psnr[1])
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_an_interrupted_run_goes_on_where_it_stopped(in_folder, monkeypatch, capsys):
     """Stopped after the first batch of two; the second command measures the third image alone."""
     whole = run_evaluate(in_folder, "cls_scenes.yaml", name="whole")
@@ -284,20 +287,19 @@ def test_config_is_found_from_anywhere_and_plan_runs_nothing(in_folder, capsys):
 
 
 @pytest.mark.parametrize("config", ["seg_scenes.yaml", "ret_scenes.yaml", "det_scenes.yaml"])
+@pytest.mark.usefixtures("without_figures")
 def test_two_processes_measure_the_same_as_one(in_folder, config):
-    """Three images on two processes, two and one, by Lightning's launcher."""
+    """Three images on two processes, two and one."""
     options = EVALUATIONS[config](in_folder)
     run_evaluate(in_folder, config, *options, name="one")
-    command = [sys.executable, str(ROOT / "evaluate.py"), "--config", config, *SMALL, *options]
-    command += ["--trainer.devices=2", "--trainer.strategy=ddp"]
-    command += [f"--runs={in_folder}", "--name=two", "--logger=false"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    options += ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    assert run_processes(2, lambda rank: run_evaluate(in_folder, config, *options, name="two")) == [0, 0]
     one, two = (in_folder / Path(config).stem / name for name in ("one", "two"))
     assert_same_samples(one, two)
     assert not (two / "parts").exists()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_wandb_offline_holds_curves_over_noise_level(in_folder, capsys):
     folder = run_evaluate(in_folder, "cls_scenes.yaml", logger="true")
     assert "offline" in capsys.readouterr().out
@@ -319,6 +321,7 @@ TINY_SCENES = ["--data.train_images=8", "--data.val_images=4"]
 
 
 @pytest.mark.parametrize("recipe", TRAININGS)
+@pytest.mark.usefixtures("without_figures")
 def test_training_is_resumed_and_its_file_is_evaluated(in_folder, recipe, capsys):
     folder = run_train(f"train/{recipe}.yaml", *TINY_SCENES, "--trainer.max_time={milliseconds: 1}", steps=3)
     assert 0 < torch.load(folder / "last.ckpt", weights_only=False)["global_step"] < 3
@@ -382,12 +385,11 @@ def test_missing_data_is_named_with_the_remedy(in_folder, capsys):
         assert words in capsys.readouterr().err
 
 
-def test_the_programs_explain_themselves():
-    environment = {**os.environ, "COLUMNS": "200"}
-    for program, words in (
-        ("evaluate.py", ("--plan", "noise_levels", "attacker_sees")),
-        ("train.py", ("--resume",)),
-    ):
-        command = [sys.executable, str(ROOT / program), "--help"]
-        shown = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout
+def test_the_programs_explain_themselves(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for program, words in ((evaluate, ("--plan", "noise_levels", "attacker_sees")), (train, ("--resume",))):
+        with pytest.raises(SystemExit) as end:
+            program(["--help"])
+        shown = capsys.readouterr().out
+        assert end.value.code == 0
         assert all(word in shown for word in words)

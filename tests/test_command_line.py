@@ -17,6 +17,8 @@ from dds.cli import evaluate
 from dds.streams import never_fail_to_print
 from dds.trainer import build_trainer, check_precision, warn_of_lone_processes
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 SMALL = [
     "--config=cls_scenes.yaml",
     "--protocol.noise_levels=[50]",

@@ -1,8 +1,5 @@
 """One run over several jobs and processes: whatever the division, the same tables come out."""
 
-import multiprocessing
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from callbacks.test_attack_and_purify import Arrays, trainer
-from conftest import TinyClassifier, TinyNoiseNetwork, assert_same_samples
+from conftest import TinyClassifier, TinyNoiseNetwork, assert_same_samples, run_processes
 
 from dds import cli
 from dds.attacks import PGD
@@ -25,6 +22,8 @@ from dds.runs.grid import Grid
 from dds.runs.job import Job
 from dds.runs.places import open_folder
 from dds.tasks import Classification
+
+pytestmark = pytest.mark.usefixtures("without_figures")
 
 CONFIG = "# data: images 7\ntask: {}\ndata: {init_args: {}}\nprotocol: {}\n"
 IMAGES = 7
@@ -145,11 +144,8 @@ def test_a_share_is_every_nth_image_and_a_pattern_must_fit():
 # Several processes
 
 
-def as_process(rank, processes, port, folder, differs, options):
-    """Be what torchrun starts; it sets these variables."""
-    world = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": 0}
-    os.environ.update({name: str(value) for name, value in {**world, **place}.items()})
+def as_process(rank, processes, folder, differs, options):
+    """Do a part of one job, and note its images."""
     kept = ResultsWriter.on_test_batch_end
 
     def note(self, trainer, pl_module, outputs, batch, *more):
@@ -167,25 +163,13 @@ def images_of(folder, rank):
     return [int(line) for line in folder.with_name(f"{rank}.images").read_text().split()]
 
 
-def run_processes(processes, folder, differs=None, **options):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    fork = multiprocessing.get_context("fork")
-    started = [
-        fork.Process(target=as_process, args=(rank, processes, port, folder, differs, options))
-        for rank in range(processes)
-    ]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(60)
-    return [process.exitcode for process in started]
+def divide(processes, folder, differs=None, **options):
+    return run_processes(processes, as_process, processes, folder, differs, options)
 
 
 @pytest.mark.parametrize("processes", [2, 3])
 def test_uneven_processes_measure_the_same_as_one(whole, tmp_path, processes):
-    assert run_processes(processes, tmp_path / "run") == [0] * processes
+    assert divide(processes, tmp_path / "run") == [0] * processes
     for rank in range(processes):
         assert images_of(tmp_path / "run", rank) == list(range(IMAGES))[rank::processes]
     assert_same(tmp_path / "run", whole)
@@ -193,7 +177,7 @@ def test_uneven_processes_measure_the_same_as_one(whole, tmp_path, processes):
 
 def test_images_of_many_sizes_are_the_same_alone_and_in_any_company(tmp_path):
     assert run_job(tmp_path / "whole", data=OfManySizes)
-    assert run_processes(2, tmp_path / "shared", share="1/2", data=OfManySizes) == [0, 0]
+    assert divide(2, tmp_path / "shared", share="1/2", data=OfManySizes) == [0, 0]
     assert [images_of(tmp_path / "shared", rank) for rank in (0, 1)] == [[0, 4], [2, 6]]
     assert run_job(tmp_path / "shared", share="2/2", data=OfManySizes)
     assert_same(tmp_path / "shared", tmp_path / "whole")
@@ -202,7 +186,7 @@ def test_images_of_many_sizes_are_the_same_alone_and_in_any_company(tmp_path):
 
 
 def test_processes_divide_the_share_of_their_job(whole, tmp_path):
-    assert run_processes(2, tmp_path / "run", share="2/2") == [0, 0]
+    assert divide(2, tmp_path / "run", share="2/2") == [0, 0]
     assert [images_of(tmp_path / "run", rank) for rank in (0, 1)] == [[1, 5], [3]]
     assert run_job(tmp_path / "run")
     assert_same(tmp_path / "run", whole)
@@ -212,7 +196,7 @@ def test_more_processes_than_images_are_left(whole, tmp_path):
     """Two of the three measure an image that is there already, to take part; nothing is doubled."""
     for share in ("1/2", "2/4"):
         run_job(tmp_path / "run", share=share)
-    assert run_processes(3, tmp_path / "run") == [0, 0, 0]
+    assert divide(3, tmp_path / "run") == [0, 0, 0]
     assert [images_of(tmp_path / "run", rank) for rank in range(3)] == [[0], [1], [3]]
     assert_same(tmp_path / "run", whole)
 
@@ -224,7 +208,7 @@ def test_fewer_images_than_processes_are_refused(tmp_path):
 
 def test_processes_that_differ_are_refused(tmp_path, monkeypatch):
     """One of them has other weights: its rows would be those of another network."""
-    statuses = run_processes(2, tmp_path / "run", differs=1)
+    statuses = divide(2, tmp_path / "run", differs=1)
     assert statuses[1] == 1
     assert not list(tmp_path.rglob("*.parquet"))
 

@@ -18,6 +18,8 @@ from models.hub import tiny
 from dds.cli import evaluate
 from dds.command_line import CONFIGS
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 SIZE = "--data.size=[32,32]"
 FEW = ["--data.limit=2", "--data.batch_size=1", "--protocol.attacks.pgd.init_args.steps=1"]
 FEW += ["--trainer.accelerator=cpu", "--logger=false", "--runs=runs", "--name=run"]

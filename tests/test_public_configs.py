@@ -33,6 +33,8 @@ from dds.models.bf_cnn import BFCNN
 from dds.models.ffdnet import FFDNet
 from dds.purifiers import DiffusionDenoiser
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 WIDTH = 384  # of ViT-S
 SMALL_DIFFUSION = {"weights": None, "num_channels": 32, "num_head_channels": 32, "num_res_blocks": 1}
 SMALL_VIT = ["--task.model.init_args.pretrained=false"]
@@ -252,7 +254,13 @@ STUDY_OF_SCENES = [f"study_{task}_scenes.yaml" for task in ("cls", "seg", "depth
 
 @pytest.mark.parametrize("config", STUDY_OF_SCENES)
 def test_study_of_the_scenes(tmp_path, config):
-    few = ["--data.test_images=12", "--data.limit=1", "--protocol.noise_levels=[10]", "--protocol.draws=1"]
+    few = [
+        "--data.size=32",
+        "--data.test_images=12",
+        "--data.limit=1",
+        "--protocol.noise_levels=[10]",
+        "--protocol.draws=1",
+    ]
     short = [f"--protocol.attacks.{name}.init_args.steps=1" for name in ("pgd", "mifgsm", "sia", "diffusion")]
     short += ["--protocol.attacks.strongest.init_args.calls=20"]
     evaluate(["--config", config, *few, *short, f"--runs={tmp_path}", "--name=run", "--logger=false"])

@@ -51,7 +51,7 @@ def test_it_is_what_the_command_line_measures(in_folder):  # noqa: F811
     )
     results = dds.evaluate(
         dds.tasks.Classification("zoo:scenes-classification"),
-        dds.data.Scenes(limit=3, batch_size=2),
+        dds.data.Scenes(size=32, limit=3, batch_size=2),
         protocol,
         in_folder / "python",
         accelerator="cpu",
@@ -61,6 +61,7 @@ def test_it_is_what_the_command_line_measures(in_folder):  # noqa: F811
     assert set(results.figures) == {path.stem for path in (folder / "figures").glob("*.png")}
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_table_holds_every_metric_with_its_interval(task, pairs, tmp_path):
     results = evaluate(task, pairs, tmp_path / "run")
     entry = results.summary["conditions"][-1]
@@ -86,6 +87,7 @@ class Mappings(Dataset):
         return {"image": image, "label": label}
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_however_the_images_are_given(task, pairs, tmp_path):
     """Order, batches and the form of samples change nothing."""
     pictures = [(to_pil_image(image), label) for image, label in pairs]
@@ -102,6 +104,7 @@ def test_however_the_images_are_given(task, pairs, tmp_path):
         pd.testing.assert_frame_equal(other, tables[0], rtol=1e-5)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_run_is_not_overwritten_but_may_be_gone_on_with(task, pairs, tmp_path):
     first = evaluate(task, pairs, tmp_path / "run")
     with pytest.raises(dds.InputError, match="not empty"):
@@ -112,6 +115,7 @@ def test_a_run_is_not_overwritten_but_may_be_gone_on_with(task, pairs, tmp_path)
         evaluate(other, pairs, tmp_path / "run", resume=True)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_data_set_of_datasets_as_it_is(task, pairs, tmp_path):
     """Its images, of two sizes here, give the results that they give by themselves."""
     images = [to_pil_image(image[:, : 8 - number % 2]) for number, (image, _) in enumerate(pairs)]
@@ -171,6 +175,7 @@ def test_data_that_cannot_be_used_is_refused(task, pairs, tmp_path, data):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_rounding_beyond_white_is_white(task, pairs, tmp_path):
     """Resizing in float arithmetic leaves such values; the attack's budget counts from white."""
     beyond = [(torch.full((3, 8, 8), 1.0000004), label) for _, label in pairs]
@@ -178,6 +183,7 @@ def test_rounding_beyond_white_is_white(task, pairs, tmp_path):
     assert samples["linf"].max() <= 8 / 255 + 1e-6
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_retrieval_of_queries_in_a_gallery(pairs, tmp_path):
     torch.manual_seed(0)
     task = dds.tasks.ImageRetrieval(nn.Sequential(nn.Flatten(), nn.Linear(192, 6)))
@@ -198,6 +204,7 @@ class Detector(nn.Module):
         return [{**found, "scores": image.mean()[None]} for image in images]
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_detection_takes_any_number_of_boxes(pairs, tmp_path):
     box = torch.tensor([[1.0, 1, 5, 5]])
     targets = [{"boxes": box.repeat(number, 1), "labels": torch.ones(number)} for number in (1, 3, 0, 1, 2)]
@@ -210,6 +217,7 @@ def test_detection_takes_any_number_of_boxes(pairs, tmp_path):
     )  # the fourth is false
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_run_goes_on_only_with_the_same_images(task, pairs, tmp_path):
     evaluate(task, pairs, tmp_path / "run")
     with pytest.raises(dds.InputError, match="other images: files of the data set were added"):

@@ -9,6 +9,8 @@ from test_cli import run_evaluate
 
 from dds.attacks import MIFGSM, PGD
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 SMALL = [
     "--data.limit=3",
     "--protocol.noise_levels=[50]",

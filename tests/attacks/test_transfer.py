@@ -28,6 +28,8 @@ from dds.purifiers import DiffusionDenoiser
 from dds.runs.provenance import weights_hash
 from dds.tasks import Classification, ImageRetrieval, MultiLabelClassification, SemanticSegmentation
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 WITHIN = {"attacker_sees": ["none", "same"], "draws": 1}
 
 

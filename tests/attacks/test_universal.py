@@ -20,6 +20,8 @@ from dds.runs.job import Job
 from dds.store import KnownCrafts, Store
 from dds.tasks import Classification, DepthEstimation, ImageRetrieval, ObjectDetection, SemanticSegmentation
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 EPS = 8 / 255
 STREAMS = Streams(0, (0, 1, 2, 3))
 FEW = {"images": 8, "batch_size": 4, "epochs": 2}

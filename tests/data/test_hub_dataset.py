@@ -18,6 +18,8 @@ from dds.coco_ids import COCO_NAMES
 from dds.data import GivenTable, HubDataset
 from dds.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 SIDES = [(12, 16), (10, 16), (12, 16)]
 PIXELS = [
     np.random.default_rng(row).integers(0, 256, (*sides, 3), np.uint8) for row, sides in enumerate(SIDES)

@@ -21,6 +21,8 @@ from dds.store import KnownCrafts, Store, open_store
 from dds.store.entries import DamagedError, pack, unpack
 from dds.tasks import Classification
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 
 def protocol(levels=(10,), **options):
     purifier = DiffusionDenoiser(TinyNoiseNetwork())
