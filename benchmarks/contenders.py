@@ -1,7 +1,8 @@
 """The attacks that are compared at an equal number of network calls."""
 
-from typing import Literal
+from typing import Any, Literal
 
+from benchmarks.redrawn import Redrawn
 from dds.attacks import (
     APGD,
     DLR,
@@ -55,6 +56,9 @@ def contenders(target: str, calls: int, eps: float, norm: Norm = "linf") -> dict
         "momentum": _with_momentum(eps, steps, norm),
         "momentum_falling": _with_momentum(eps, steps, norm, eot_weights="falling"),
         "momentum_holding": _with_momentum(eps, steps, norm, eot_weights="holding"),
+        "momentum_mirrored": Redrawn("mirrored", **_climber(eps, steps, norm)),
+        "momentum_shared": Redrawn("shared", steps, **_climber(eps, steps, norm)),
+        "momentum_shared5": Redrawn("shared", 5, **_climber(eps, steps, norm)),
         "momentum_coarse": LowFrequency(_with_momentum(eps, steps // 3, norm), [4, 2, 1]),
     }
     for name, objective in _OBJECTIVES[target].items():
@@ -99,17 +103,20 @@ def _with_momentum(
     eot_weights: Weights = "equal",
 ) -> PGD:
     eot = 1 if eot_weights == "equal" else 2
-    return PGD(
-        eps,
-        eps / 2,
-        steps // eot,
-        norm,
-        eot=eot,
-        objective=objective,
-        eot_weights=eot_weights,
-        momentum=0.75,
-        shrinking=True,
-    )
+    climber = _climber(eps, steps // eot, norm)
+    return PGD(**climber, eot=eot, objective=objective, eot_weights=eot_weights)
+
+
+def _climber(eps: float, steps: int, norm: Norm) -> dict[str, Any]:
+    """Return settings of PGD under which it climbs best."""
+    return {
+        "eps": eps,
+        "step_size": eps / 2,
+        "steps": steps,
+        "norm": norm,
+        "momentum": 0.75,
+        "shrinking": True,
+    }
 
 
 def _peers(target: str, calls: int, eps: float, norm: Norm) -> dict[str, Attack]:

@@ -17,10 +17,12 @@ from benchmarks.contenders import contenders, label_free
 from benchmarks.linear import fit
 from benchmarks.long_run import slope
 from benchmarks.paired import Spread, interleave, ratio
+from benchmarks.redrawn import Redrawn
 from benchmarks.workload import count, recorded, replay
 from dds.attacks import PGD, Square
 from dds.batch import Record
 from dds.data import Scenes
+from dds.noise import Streams
 from dds.purifiers import DiffusionDenoiser
 from dds.runs import RunFolder
 from dds.tasks import Classification, DepthEstimation
@@ -219,6 +221,28 @@ def test_contenders_keep_to_the_budget_and_use_it(target, calls):
     for name, attack in contenders(target, calls, 0.03).items():
         spent = attack.task_calls.forward + attack.task_calls.backward
         assert 0.78 * calls <= spent <= calls, name
+
+
+@pytest.mark.parametrize(
+    ("draws", "together", "seen"),
+    [("shared", 2, [0, 0, 2, 2]), ("shared", 4, [0] * 4), ("mirrored", 2, [0, "-0", 2, "-2"])],
+)
+def test_steps_look_at_the_noise_that_they_share(images, draws, together, seen):
+    """Through PGD itself, whose own draws are those of its steps."""
+    looked, own = [], []
+
+    def note(into):
+        def value(image, streams):
+            into.append(streams.normal(image))
+            return image.sum((1, 2, 3))
+
+        return value
+
+    streams, options = Streams(0, tuple(range(len(images)))), {"eps": 0.03, "step_size": 0.01, "steps": 4}
+    Redrawn(draws, together, **options)(images, note(looked), streams)
+    PGD(**options)(images, note(own), streams)
+    expected = [-own[int(one[1:])] if isinstance(one, str) else own[one] for one in seen]
+    assert all(torch.equal(one, other) for one, other in zip(looked, expected, strict=True))
 
 
 def test_label_free_contenders_keep_to_the_budget_too():

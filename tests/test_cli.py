@@ -64,10 +64,10 @@ def cifar_options(tmp_path):
 def camvid_options(tmp_path):
     """Train both networks for two steps with the shipped recipes, and evaluate those."""
     root = write_camvid(tmp_path / "camvid")
-    options = [f"--data.root={root}"]
+    options = data = [f"--data.root={root}", "--data.size=[48,64]", "--data.num_workers=0"]
     for flag, recipe in (("--task.model", "seg_camvid"), ("--protocol.purifier.model", "denoiser_camvid")):
-        run_train(f"train/{recipe}.yaml", f"--data.root={root}", name=recipe)
-        options.append(f"{flag}=runs/train/{recipe}/model.safetensors")
+        run_train(f"train/{recipe}.yaml", *data, name=recipe)
+        options = [*options, f"{flag}=runs/train/{recipe}/model.safetensors"]
     return options
 
 

@@ -56,5 +56,5 @@ def test_pgd_raises_it(task, batch):
 
 
 def test_other_tasks_are_refused(batch):
-    with pytest.raises(InputError, match=r"is for depth; Classification has none"):
+    with pytest.raises(InputError, match=r"needs batch\[.depth.\]; Classification is scored"):
         RootMeanSquareError().bind(Classification(TinyClassifier()), batch, bare)

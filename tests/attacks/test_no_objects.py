@@ -51,5 +51,5 @@ def test_a_patch_raises_a_false_alarm(task, batch):
 
 @pytest.mark.parametrize("objective", [Disappearance(), FalseAlarm()])
 def test_other_tasks_are_refused(objective, batch):
-    with pytest.raises(InputError, match=r"is for detectors, Classification is none"):
+    with pytest.raises(InputError, match=r"needs batch\[.boxes.\]; Classification is scored"):
         objective.bind(Classification(TinyClassifier()), batch, lambda image, _: image)

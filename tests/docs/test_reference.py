@@ -50,7 +50,13 @@ def certified(tmp_path_factory):
 
 def run(tmp_path_factory, *options, command=()):
     runs = tmp_path_factory.mktemp("runs")
-    given = ["--config=seg_scenes.yaml", "--data.limit=2", "--protocol.noise_levels=[50]", "--logger=false"]
+    given = [
+        "--config=seg_scenes.yaml",
+        "--data.size=32",
+        "--data.limit=2",
+        "--protocol.noise_levels=[50]",
+        "--logger=false",
+    ]
     evaluate([*command, *given, *options, f"--runs={runs}", "--name=one", "--show=path"])
     (folder,) = runs.glob("*/one")
     return folder

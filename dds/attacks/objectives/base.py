@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dds.batch import Batch
+from dds.errors import InputError
 from dds.noise import Streams
 from dds.tasks import BaseTask
 
@@ -126,10 +127,26 @@ class Objective(ABC):
     about_answers: bool = False
     """Whether it is about how wrong the task's answers are, by the labels that the task is scored by."""
 
+    serves: ClassVar[tuple[str, ...]] = ()
+    """What a task has to be scored by: one of these keys of a batch, e.g. `label`; anything where empty."""
+
     @property
     def surrogates(self) -> Mapping[str, BaseTask]:
         """Tasks of its own that it calls; see `Attack`."""
         return {}
+
+    def check_task(self, task: AttackedTask) -> None:
+        """Refuse a task that it does not serve.
+
+        Raises:
+            InputError: If the task is not scored by one of the keys that the objective `serves`.
+        """
+        if self.serves and task.target not in self.serves:
+            raise InputError(
+                f"{type(self).__name__} needs {' or '.join(f'batch[{key!r}]' for key in self.serves)}; "
+                f"{type(task).__name__} is scored by batch[{task.target!r}]. Choose TaskLoss, which serves "
+                "every task."
+            )
 
     @abstractmethod
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:

@@ -1,6 +1,5 @@
 from dds.attacks.objectives.base import AttackedTask, Objective, Purify, Value
 from dds.batch import Batch
-from dds.errors import InputError
 
 
 class RootMeanSquareError(Objective):
@@ -12,16 +11,15 @@ class RootMeanSquareError(Objective):
 
     about_answers = True
 
+    serves = ("depth",)
+
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
         """Return the RMSE of each image.
 
         Raises:
             InputError: If the task does not estimate depth.
         """
-        if task.target != "depth":
-            raise InputError(
-                f"{type(self).__name__} is for depth; {type(task).__name__} has none. Name another objective."
-            )
+        self.check_task(task)
         return lambda image, streams: task.statistics(task.decide(task(purify(image, streams))), batch)[
             "rmse"
         ]

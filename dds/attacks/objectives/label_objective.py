@@ -1,7 +1,6 @@
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,8 +30,7 @@ class LabelObjective(Objective):
 
     about_answers = True
 
-    serves: ClassVar[tuple[str, ...]] = ("label", "mask")
-    """Keys of the batch whose classes it is defined on."""
+    serves = ("label", "mask")
 
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
         """Return the objective of the batch's labels.
@@ -40,7 +38,8 @@ class LabelObjective(Objective):
         Raises:
             InputError: If the task is not scored by such classes.
         """
-        return _Bound(self, task, labels_of(task, batch, self, self.serves), purify)
+        self.check_task(task)
+        return _Bound(self, task, labels_of(task, batch), purify)
 
     @abstractmethod
     def losses(self, logits: Tensor, labels: Labels, progress: float) -> Tensor:
@@ -76,18 +75,8 @@ class _Bound(Scheduled):
         return replace(self, progress=progress)
 
 
-def labels_of(task: AttackedTask, batch: Batch, objective: Objective, serves: Sequence[str]) -> Labels:
-    """Return the true classes of a batch.
-
-    Raises:
-        InputError: If the task is not scored by one of the keys that the objective `serves`.
-    """
-    if task.target not in serves:
-        raise InputError(
-            f"{type(objective).__name__} needs classes, {' or '.join(f'batch[{key!r}]' for key in serves)}; "
-            f"{type(task).__name__} is scored by batch[{task.target!r}]. Choose TaskLoss, which serves every "
-            "task."
-        )
+def labels_of(task: AttackedTask, batch: Batch) -> Labels:
+    """Return the true classes of a batch, whose target is `label` or `mask`."""
     if task.target == "label":
         classes = batch["label"][:, None]
         return Labels(classes, torch.ones_like(classes, dtype=torch.bool))

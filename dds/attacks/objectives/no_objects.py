@@ -4,7 +4,6 @@ from typing import ClassVar
 
 from dds.attacks.objectives.base import AttackedTask, Objective, Purify, Value
 from dds.batch import Batch
-from dds.errors import InputError
 
 
 class _NoObjects(Objective):
@@ -12,17 +11,15 @@ class _NoObjects(Objective):
 
     sign: ClassVar[int]
 
+    serves = ("boxes",)
+
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
         """Return the losses of each image without its objects.
 
         Raises:
             InputError: If the task does not detect objects.
         """
-        if task.target != "boxes":
-            raise InputError(
-                f"{type(self).__name__} is for detectors, {type(task).__name__} is none. Name another "
-                "objective."
-            )
+        self.check_task(task)
         empty: Batch = {**batch, "classes": batch["classes"].new_full(batch["classes"].shape, -1)}
         return lambda image, streams: self.sign * task.image_loss(purify(image, streams), empty)
 

@@ -28,6 +28,8 @@ class TargetedLoss(Objective):
             eq. 7), which needs at least 4 classes.
     """
 
+    serves = ("label", "mask")
+
     def __init__(
         self,
         target: int | Literal["likely", "random"] = "likely",
@@ -47,7 +49,8 @@ class TargetedLoss(Objective):
         Raises:
             InputError: If the task is not scored by classes, or the network knows too few.
         """
-        labels = labels_of(task, batch, self, ("label", "mask"))
+        self.check_task(task)
+        labels = labels_of(task, batch)
         with torch.no_grad():
             clean = logits_of(task, batch["image"])
         self._check(clean.shape[1])
