@@ -1,6 +1,6 @@
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ class LabelObjective(Objective):
 
     about_answers = True
 
-    serves = ("label", "mask")
+    serves: ClassVar[tuple[str, ...]] = ("label", "mask")
 
     def bind(self, task: AttackedTask, batch: Batch, purify: Purify) -> Value:
         """Return the objective of the batch's labels.
