@@ -147,7 +147,7 @@ class AttackAndPurify(Callback):
     @property
     def cost(self) -> Cost:
         """Network calls for one image, as far as they are known beforehand."""
-        return self.plan.cost(self.attacks, self.defences.calls)
+        return self.plan.cost(self.attacks, self.defences.spend)
 
     @property
     def is_open(self) -> bool:
@@ -161,7 +161,7 @@ class AttackAndPurify(Callback):
             doubts: Those of the task.
             known: For each craft, how many of its images are in the store.
         """
-        table = self.plan.table(self.attacks, self.defences.calls, known)
+        table = self.plan.table(self.attacks, self.defences.spend, known)
         table.caption = "\n".join([*doubts, *self._doubts(), *self._beforehand()]) or None
         return table
 
@@ -184,7 +184,7 @@ class AttackAndPurify(Callback):
 
     def costs(self, known: Sequence[str] | None = None) -> dict[str, Any]:
         """Return the plan in numbers; see `Plan.costs`."""
-        return self.plan.costs(self.attacks, self.defences.calls, known)
+        return self.plan.costs(self.attacks, self.defences.spend, known)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check trainer and task, and freeze its network."""

@@ -4,6 +4,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from dds.attacks.objectives.base import Calls
 from dds.errors import InputError
 from dds.models.diffusion.schedule import NoiseLevel
 from dds.noise import Streams
@@ -148,6 +149,14 @@ class Defences:
     def calls(self, defence: Defence | None) -> int:
         """Count the network calls of one purification."""
         return 0 if defence is None else self.purifier_of(defence).calls(cast(NoiseLevel, defence.level))
+
+    def spend(self, defence: Defence | None, purifications: Calls) -> Calls:
+        """Count the network calls of so many purifications and of gradients through them."""
+        if defence is None:
+            return Calls()
+        purifier, level = self.purifier_of(defence), cast(NoiseLevel, defence.level)
+        again = Calls(forward=purifications.backward * purifier.calls_again(level))
+        return purifications * purifier.calls(level) + again
 
     def purifier_of(self, defence: Defence) -> Purifier:
         """Return the purifier behind a defence."""

@@ -19,8 +19,8 @@ class Shown(NamedTuple):
     eight_bit: bool = False
 
 
-PurifierCalls = Callable[[Defence | None], int]
-"""How often one purification by a defence calls the network."""
+PurifierCalls = Callable[[Defence | None, Calls], Calls]
+"""How often so many purifications by a defence, and gradients through them, call its network."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,14 @@ class Plan:
 
         Args:
             attacks: The attacks by name.
-            purifier_calls: Network calls of one purification.
+            purifier_calls: Network calls of purifications.
         """
         total = Cost()
         for craft in self.crafts:
             total += craft_cost(craft, attacks, purifier_calls) or Cost()
             for shown, shared in craft.shows.items():
                 looks = Calls(forward=shared[0].draws)
-                total += Cost(looks, looks * purifier_calls(shown.defence))
+                total += Cost(looks, purifier_calls(shown.defence, looks))
         return total
 
     def table(
@@ -132,7 +132,7 @@ class Plan:
 
         Args:
             attacks: The attacks by name.
-            purifier_calls: Network calls of one purification.
+            purifier_calls: Network calls of purifications.
             known: For each craft, how many of its images are in the store.
         """
         table = Table(title="Plan: network calls for one image (forward + backward)")
@@ -181,7 +181,10 @@ class Plan:
 
     def is_open(self, attacks: Mapping[str, Attack]) -> bool:
         """Whether some attack's calls show only as it goes on."""
-        return any(craft_cost(craft, attacks, lambda defence: 1) is None for craft in self.crafts)
+        return any(
+            craft_cost(craft, attacks, lambda defence, purifications: purifications) is None
+            for craft in self.crafts
+        )
 
 
 def craft_cost(craft: Craft, attacks: Mapping[str, Attack], purifier_calls: PurifierCalls) -> Cost | None:
@@ -192,7 +195,7 @@ def craft_cost(craft: Craft, attacks: Mapping[str, Attack], purifier_calls: Puri
     task, purifications = attack.task_calls, attack.purifier_calls
     if task is None or purifications is None:
         return None
-    costs = [Cost(task, purifications * purifier_calls(defence)) for defence in seen]
+    costs = [Cost(task, purifier_calls(defence, purifications)) for defence in seen]
     return sum(costs, Cost()) * craft.images
 
 

@@ -46,6 +46,10 @@ class Purifier(nn.Module, ABC):
         """Count how often one purification calls the network; once, unless a subclass says otherwise."""
         return 1
 
+    def calls_again(self, level: NoiseLevel) -> int:
+        """Count the forward calls that the gradient of one purification makes once more, to save memory."""
+        return 0
+
     def certified_sigma(self, level: NoiseLevel | None) -> float:
         """Return the standard deviation of the noise through which alone the image is seen.
 

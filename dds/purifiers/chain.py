@@ -48,6 +48,10 @@ class Chain(Purifier):
         """Count the network calls of all members."""
         return sum(purifier.calls(level) for purifier in self.purifiers)
 
+    def calls_again(self, level: NoiseLevel) -> int:
+        """Count those that gradients make once more, of all members."""
+        return sum(purifier.calls_again(level) for purifier in self.purifiers)
+
     def certified_sigma(self, level: NoiseLevel | None) -> float:
         """Return the first member's: what comes after the noise sees the image through it only.
 

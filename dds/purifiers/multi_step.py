@@ -79,6 +79,10 @@ class MultiStepDenoiser(Purifier):
         """Count the network calls of one purification at a level."""
         return len(self.times(level))
 
+    def calls_again(self, level: NoiseLevel) -> int:
+        """Count those that a gradient makes once more: all, where steps are computed anew."""
+        return self.calls(level) if self.checkpoint else 0
+
     def times(self, level: NoiseLevel) -> list[int]:
         """Return every t at which the network is called, falling from the level's own."""
         every = level.t + 1

@@ -26,7 +26,7 @@ from dds.controls import Brightness, Rotation
 from dds.data.base import BaseDataModule
 from dds.errors import InputError
 from dds.protocol.plan import Craft
-from dds.purifiers import JPEG, DiffusionDenoiser, NoiseOnly
+from dds.purifiers import JPEG, Chain, DiffusionDenoiser, MultiStepDenoiser, NoiseOnly
 from dds.tasks import Classification, SemanticSegmentation
 
 
@@ -385,6 +385,19 @@ def test_other_objectives_make_exactly_the_calls_that_the_plan_shows(objective):
     cost = callback.cost
     assert (seen(network), network.backward) == (cost.task.forward, cost.task.backward)
     assert (seen(denoiser), denoiser.backward) == (cost.purifier.forward, cost.purifier.backward)
+
+
+def test_steps_that_gradients_compute_anew_are_in_the_plan():
+    network = Collector(TinyNoiseNetwork())
+    purifier = Chain([MultiStepDenoiser(network, steps=3, checkpoint=True), JPEG()])
+    callback = AttackAndPurify(
+        purifier, [145], attacks={"pgd": PGD(steps=2, eot=2)}, attacker_sees=["same"], draws=2
+    )
+    trainer(callback).test(Classification(TinyClassifier()), Arrays(batch_size=4), verbose=False)
+    assert callback.cost.purifier == Calls(
+        3 * (2 * 4 + 2 * 2), 3 * 4
+    )  # 4 gradients, 2 draws clean and attacked
+    assert (seen(network), network.backward) == (callback.cost.purifier.forward, 3 * 4)
 
 
 def test_without_a_purifier_only_the_bare_task_is_attacked():

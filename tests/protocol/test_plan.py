@@ -12,8 +12,8 @@ SAME, FIXED = Sight("same"), Sight("fixed_noise")
 SEES_T50 = Sight("t50", (T50,))
 
 
-def one_call(defence):
-    return int(defence is not None)
+def one_call(defence, purifications):
+    return purifications * (defence is not None)
 
 
 def keys(conditions):
