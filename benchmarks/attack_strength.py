@@ -100,7 +100,7 @@ def run(name: str, calls: int, options: Namespace) -> list[Found]:
     task, purifier, data = make_task(name, options)
     eps = pixels("eps", options.eps)
     if options.label_free:
-        attacks = label_free(calls, eps, _stand_in(name, task))
+        attacks = label_free(calls, eps, _stand_in(name, task), purifier)
     else:
         attacks = contenders(task.target, calls, eps, options.norm)
     if options.attacks:

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from benchmarks.levels_apart import LevelsApart
 from benchmarks.redrawn import Redrawn
 from dds.attacks import (
     APGD,
@@ -29,6 +30,7 @@ from dds.attacks import (
     WorstOf,
 )
 from dds.attacks.gradient import Weights
+from dds.purifiers import Purifier
 from dds.tasks import BaseTask
 
 Norm = Literal["linf", "l2"]
@@ -70,13 +72,14 @@ def contenders(target: str, calls: int, eps: float, norm: Norm = "linf") -> dict
     return attacks | _peers(target, calls, eps, norm)
 
 
-def label_free(calls: int, eps: float, stand_in: BaseTask) -> dict[str, Attack]:
+def label_free(calls: int, eps: float, stand_in: BaseTask, purifier: Purifier) -> dict[str, Attack]:
     """Return the attacks on the diffusion process, which know no label, on the same budget.
 
     Args:
         calls: The budget; a gradient takes two, and one more where the clean image is purified besides.
         eps: Radius of the Linf ball, in [0, 1] pixel units.
         stand_in: A task on other targets, whose network is public.
+        purifier: What is attacked.
     """
     purified: dict[str, Objective] = {
         "features": FeatureDistance(reference="purified"),
@@ -92,7 +95,8 @@ def label_free(calls: int, eps: float, stand_in: BaseTask) -> dict[str, Attack]:
         name: _with_momentum(eps, (calls - 1) // 2, objective=FeatureDistance(of=task))
         for name, task in clean.items()
     }
-    return attacks | {"twice": _with_momentum(eps, calls // 4, objective=PurifiedTwice())}
+    twice = {"twice": PurifiedTwice(), "levels": LevelsApart(purifier, purifier.level(145))}
+    return attacks | {name: _with_momentum(eps, calls // 4, objective=one) for name, one in twice.items()}
 
 
 def _with_momentum(

@@ -14,6 +14,7 @@ from torch import nn
 from benchmarks import agreement, attack_strength, intervals, results_size, sequential_votes, startup
 from benchmarks.agreement import joined, largest
 from benchmarks.contenders import contenders, label_free
+from benchmarks.levels_apart import LevelsApart
 from benchmarks.linear import fit
 from benchmarks.long_run import slope
 from benchmarks.paired import Spread, interleave, ratio
@@ -246,9 +247,20 @@ def test_steps_look_at_the_noise_that_they_share(images, draws, together, seen):
 
 
 def test_label_free_contenders_keep_to_the_budget_too():
-    for name, attack in label_free(200, 0.03, Classification(TinyClassifier())).items():
+    task, purifier = Classification(TinyClassifier()), DiffusionDenoiser(TinyNoiseNetwork())
+    for name, attack in label_free(200, 0.03, task, purifier).items():
         calls = max(attack.task_calls, attack.purifier_calls, key=lambda calls: calls.forward)
         assert 190 <= calls.forward + calls.backward <= 200, name
+
+
+def test_levels_are_apart_by_what_is_made_of_the_same_image(images):
+    purifier, streams = DiffusionDenoiser(TinyNoiseNetwork()), Streams(0, tuple(range(len(images))))
+    view = lambda image, streams: purifier(image, purifier.level(10), streams)  # noqa: E731
+    value = LevelsApart(purifier, purifier.level(145)).bind(None, {}, view)
+    other = purifier(images, purifier.level(145), streams.child("other"))
+    expected = ((view(images, streams) - other) ** 2).flatten(1).mean(1)
+    torch.testing.assert_close(value(images, streams), expected)
+    assert (expected > 0).all()
 
 
 def test_attacks_are_ranked_by_what_they_leave(tmp_path, monkeypatch, capsys):
