@@ -30,7 +30,7 @@ class LevelsApart(Objective):
         """Return the mean squared difference of both in [0, 1] pixel units."""
 
         def apart(image: Tensor, streams: Streams) -> Tensor:
-            other = self.purifier(image, self.other, streams.child("other"))
+            other: Tensor = self.purifier(image, self.other, streams.child("other"))
             return (purify(image, streams) - other).square().mean((1, 2, 3))
 
         return apart
