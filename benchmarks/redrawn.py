@@ -16,9 +16,9 @@ class Redrawn(PGD):
     """PGD that does not draw noise anew in each step.
 
     Args:
-        draws: `shared`: `together` steps in a row look at the same noise. `mirrored`: every other step looks
-            at the noise of the step before it with the other sign (antithetic draws).
-        together: For `shared`.
+        draws: `shared`: steps look at the noise of the first of so many in a row. `mirrored`: those after it look
+            at it with the other sign (antithetic draws).
+        together: How many those are.
         options: Of PGD.
     """
 

@@ -154,9 +154,8 @@ class Defences:
         """Count the network calls of so many purifications and of gradients through them."""
         if defence is None:
             return Calls()
-        purifier, level = self.purifier_of(defence), cast(NoiseLevel, defence.level)
-        again = Calls(forward=purifications.backward * purifier.calls_again(level))
-        return purifications * purifier.calls(level) + again
+        again = self.purifier_of(defence).calls_again(cast(NoiseLevel, defence.level))
+        return purifications * self.calls(defence) + Calls(forward=purifications.backward * again)
 
     def purifier_of(self, defence: Defence) -> Purifier:
         """Return the purifier behind a defence."""

@@ -1,26 +1,18 @@
-import os
-import socket
-
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from conftest import run_processes
 
 from dds.tasks.distributed import gather, gather_rows
 
 
 def processes(work, folder, count=2):
     """Run `work(rank)` in processes that form a group, and return what each returned."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    # forked, as importing the package anew takes seconds
-    mp.start_processes(_in_group, (work, folder, count, port), nprocs=count, start_method="fork")
+    assert run_processes(count, _in_group, work, folder, count) == [0] * count
     return [torch.load(folder / f"{rank}.pt") for rank in range(count)]
 
 
-def _in_group(rank, work, folder, count, port):
-    os.environ.update(MASTER_ADDR="localhost", MASTER_PORT=str(port))
+def _in_group(rank, work, folder, count):
     dist.init_process_group("gloo", rank=rank, world_size=count)
     torch.save(work(rank), folder / f"{rank}.pt")
     dist.destroy_process_group()
