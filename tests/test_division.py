@@ -220,11 +220,11 @@ EVALUATE = str(Path(__file__).parents[1] / "evaluate.py")
 
 
 def test_both_launchers(tmp_path):
-    """Stopped on the two processes of Lightning's, gone on with on two of torchrun's: as by one process."""
+    """Stopped on the two processes of Lightning's, finished on the three of torchrun's: as by one process."""
     options = [*SMALL, f"--runs={tmp_path}"]
     cli.evaluate([*options, "--name=one"])
-    options += ["--name=two", "--trainer.strategy=ddp"]
-    folder = tmp_path / "cls_scenes" / "two"
+    options += ["--name=three", "--trainer.strategy=ddp"]
+    folder = tmp_path / "cls_scenes" / "three"
     lightning = subprocess.Popen(
         [sys.executable, EVALUATE, *options, "--trainer.devices=2"], stderr=subprocess.PIPE, text=True
     )
@@ -233,8 +233,8 @@ def test_both_launchers(tmp_path):
     lightning.terminate()
     assert "by the same command and --resume" in lightning.communicate(timeout=100)[1]
     assert lightning.returncode == 143
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command = [*torchrun, EVALUATE, *options, "--trainer.devices=2", "--resume"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=3"]
+    command = [*torchrun, EVALUATE, *options, "--trainer.devices=3", "--resume"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     pd.testing.assert_frame_equal(tables(folder)[0], tables(tmp_path / "cls_scenes" / "one")[0])
