@@ -11,7 +11,8 @@ NOTEBOOK = Path(__file__).parent / "tutorials" / "notebook.ipynb"
 
 _SETTINGS = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    "PYTHONWARNINGS": "ignore:IProgress not found",  # of tqdm, for libraries that draw bars by ipywidgets
+    # of tqdm, for libraries that draw bars by ipywidgets; and of diffusers 0.36 on any CPU
+    "PYTHONWARNINGS": "ignore:IProgress not found,ignore:CUDA is not available or torch_xla is imported",
 }
 
 

@@ -40,8 +40,7 @@ def test_every_cell_runs_and_shows_the_numbers_that_are_kept(kept, executed):
     """The last digits of a gradient are the processor's, so what attacks leave may differ a little."""
     for before, now in zip(code(kept), code(executed), strict=True):
         assert "error" not in {output.output_type for output in now.outputs}
-        said = [output.text for output in now.outputs if output.get("name") == "stderr"]
-        assert [text for text in said if "site-packages" not in text] == []  # others may warn
+        assert "stderr" not in {output.get("name") for output in now.outputs}
         assert {one.output_type for one in now.outputs} == {one.output_type for one in before.outputs}
         for row, other in zip(shown(before).split("\n"), shown(now).split("\n"), strict=True):
             tolerance = 1e-3 if "clean" in row or "pgd" not in shown(before) else 0.02
