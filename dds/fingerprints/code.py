@@ -68,9 +68,11 @@ def _own() -> str:
 def _of_users(main: bool) -> Iterator[Path]:
     """Find the files of loaded modules that belong neither to a package nor to Python."""
     python = sysconfig.get_path("stdlib")
+    # The program that was started is known by several names, and is another one in a submitted job.
+    started = None if main else getattr(sys.modules["__main__"], "__file__", None)
     for name, module in sorted(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if file is None or name.partition(".")[0] == "dds" or (name == "__main__" and not main):
+        if file is None or file == started or name.partition(".")[0] == "dds":
             continue
         if (
             not _PACKAGED.intersection(Path(file).parts)
