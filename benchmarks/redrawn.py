@@ -16,8 +16,8 @@ class Redrawn(PGD):
     """PGD that does not draw noise anew in each step.
 
     Args:
-        draws: `shared`: steps look at the noise of the first of so many in a row. `mirrored`: those after it look
-            at it with the other sign (antithetic draws).
+        draws: `shared`: steps look at the noise of the first of so many in a row. `mirrored`: those after it
+            look at it with the other sign (antithetic draws).
         together: How many those are.
         options: Of PGD.
     """
