@@ -19,6 +19,7 @@ from dds.metrics.intervals import interval
 from dds.models import pretrained
 from dds.models.cifar10 import CifarDenoiser, CifarResNet
 from dds.numbers import pixels
+from dds.protocol import CLEAN, Plan
 from dds.purifiers import DiffusionDenoiser
 from dds.results import Results
 from dds.results.summary import resampled_utility
@@ -108,6 +109,8 @@ def run(name: str, calls: int, options: Namespace) -> list[Found]:
     protocol = dds.AttackAndPurify(
         purifier, options.levels, attacks=attacks, attacker_sees=["same"], draws=options.draws
     )
+    compared = [one for one in protocol.plan.conditions if one.through or one.attack == CLEAN]
+    protocol.plan = Plan.of(compared)  # not what they leave of the bare task
     kind = "label_free" if options.label_free else "all"
     ball = f"l2_{eps:g}" if options.norm == "l2" else f"eps{255 * eps:g}"
     budget = f"{ball}_{calls}"
