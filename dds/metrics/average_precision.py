@@ -30,12 +30,14 @@ def average_precision(scores: NDArray[np.floating], positive: NDArray[np.bool_],
     seen = np.cumsum(weights[:, order], axis=1)[:, last]
     precision = found / np.maximum(seen, 1)
     area = (np.diff(found, axis=1, prepend=0) * precision).sum(1)
-    return area / _positive(weights @ positive)  # type: ignore[no-any-return]
+    average: Array = area / _positive(weights @ positive)
+    return average
 
 
 def mean_over_classes(each: Array) -> Array:
     """Average over the classes that a data set has, `[C, R]` to `[R]`; NaN where it has none."""
-    return np.nansum(each, axis=0) / _positive(np.isfinite(each).sum(0))  # type: ignore[no-any-return]
+    average: Array = np.nansum(each, axis=0) / _positive(np.isfinite(each).sum(0))
+    return average
 
 
 class LabelAveragePrecision(Resampled):
