@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Set
 from functools import partial
 from pathlib import PurePath
+from struct import calcsize
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -20,7 +21,7 @@ _PASSING = (vars(nn.Module()).keys() | vars(LightningModule()).keys()) - _KEPT
 
 _HYPERPARAMETERS = "_hparams"  # which Lightning makes when it first looks for some
 
-_HEAP_TYPE = 1 << 9  # of `type.__flags__`: a class that is not part of an extension in C
+_POINTER = calcsize("P")
 
 
 class NoFingerprintError(Exception):
@@ -111,7 +112,7 @@ class Fingerprint:
         self.modules.add(thing.__module__)
         self._say(thing.__module__, thing.__qualname__)
 
-    def _add_parts(self, **parts: Any) -> None:
+    def _add_parts(self, /, **parts: Any) -> None:
         for name, value in parts.items():
             self._say(name)
             self._add(value, name)
@@ -163,9 +164,21 @@ class Fingerprint:
 
 
 def _is_of_python(kind: type) -> bool:
-    """Tell whether all of an object's state is in its attributes."""
-    written = all(base is object or base.__flags__ & _HEAP_TYPE for base in kind.__mro__)
-    return written and any("__dict__" in vars(base) or "__slots__" in vars(base) for base in kind.__mro__)
+    """Tell whether all of an object's state is in its attributes: whether they fill its memory."""
+    slots = sum(len([*_slots(base)]) for base in kind.__mro__)
+    # Some versions of Python hold these two outside of it, and tell by a negative offset.
+    others = (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)
+    filled = object.__basicsize__ + (slots + others) * _POINTER
+    return (slots > 0 or kind.__dictoffset__ != 0) and (kind.__basicsize__, kind.__itemsize__) == (filled, 0)
+
+
+def _slots(kind: type) -> Iterator[str]:
+    """Find the attributes for which a class itself has a place, by the names that they have in objects."""
+    slots = vars(kind).get("__slots__", ())
+    for name in (slots,) if isinstance(slots, str) else slots:
+        if name not in ("__dict__", "__weakref__"):
+            is_private = name.startswith("__") and not name.endswith("__")
+            yield f"_{kind.__name__.lstrip('_')}{name}" if is_private else name
 
 
 def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
@@ -179,7 +192,6 @@ def _attributes(thing: Any) -> Iterator[tuple[str, Any]]:
             is_counted = isinstance(value, Mapping) and name.endswith("_hooks")
             yield name, list(value.values()) if is_counted else value
     for base in type(thing).__mro__:
-        slots = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(thing, name):
+        for name in _slots(base):
+            if hasattr(thing, name):
                 yield name, getattr(thing, name)

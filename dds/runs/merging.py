@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Self
 
 import pyarrow as pa
 
@@ -16,19 +17,18 @@ _BLOCK = 64 * 2**20
 
 
 def lay_out(
-    parts: Sequence[Path], conditions: Sequence[str], within: Path | None = None
+    parts: Sequence[Path], conditions: Sequence[str], folder: "TemporaryFolder"
 ) -> tuple[Samples, Samples | None]:
     """Write the rows of parts by condition, into as many files as keep the memory small.
 
     Args:
         parts: Files of `write_parquet`; those that are not there or broken count for nothing.
         conditions: Keys in the order of the result.
-        within: Where to make the temporary folder, which goes with what is returned; default: the system's.
+        folder: Where; what is returned holds it.
 
     Returns:
         The samples, and the combined decisions (None where nothing was drawn twice).
     """
-    folder = _TemporaryFolder(within)
     written: tuple[list[Path], list[Path]] = [], []
     for rows in _blocks(parts):
         for paths, table in zip(written, merge_rows(rows, conditions), strict=True):
@@ -55,12 +55,22 @@ def write_merged(
     write_by_condition(((key, _as(table, schema)) for key, table in tables), schema, path, spent)
 
 
-class _TemporaryFolder:
-    """A folder that goes with whoever holds it."""
+class TemporaryFolder:
+    """A folder that goes with whoever holds it, or at the end of a `with`.
 
-    def __init__(self, within: Path | None) -> None:
+    Args:
+        within: Where it is made; default: where the system has such folders.
+    """
+
+    def __init__(self, within: Path | None = None) -> None:
         self.path = Path(mkdtemp(PARTIAL, "merging.", within))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._remove()
 
 
 def _blocks(parts: Sequence[Path]) -> Iterator[pa.Table]:

@@ -11,7 +11,7 @@ from filelock import FileLock
 from dds.errors import InputError
 from dds.runs.board import Board, FolderBoard
 from dds.runs.claims import Lease
-from dds.runs.merging import lay_out
+from dds.runs.merging import TemporaryFolder, lay_out
 from dds.runs.same_work import DIGEST
 from dds.runs.samples import Samples
 from dds.whole_file import whole_file
@@ -122,7 +122,7 @@ class RunFiles:
         """
         if self.samples.is_file() or not (parts := self.part_files()):
             return Samples(self.samples), Samples(self.votes) if self.votes.exists() else None
-        return lay_out(parts, conditions)
+        return lay_out(parts, conditions, TemporaryFolder())
 
     def read_config(self) -> dict[str, Any]:
         """Read `config.yaml`.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dds.errors import InputError
 from dds.runs.examples import join_examples, names_of
 from dds.runs.grid import Cells, Grid, Piece
-from dds.runs.merging import lay_out, write_merged
+from dds.runs.merging import TemporaryFolder, lay_out, write_merged
 from dds.runs.run_files import RunFiles
 from dds.runs.same_work import difference
 from dds.runs.samples import Samples, Spent, is_whole, read_keys, spent_on
@@ -242,13 +242,13 @@ class RunFolder(RunFiles):
 
     def _merge_tables(self, grid: Grid, rows: pa.Table) -> None:
         try:
-            with writing(self.path):
-                samples, votes = lay_out(self.part_files(), grid.keys, self.path)
-            self._check_whole(rows, samples, votes)
-            spent = self.spent()
-            if votes is not None:
-                write_merged(votes, votes.schema, grid.keys, self.votes)
-            write_merged(samples, samples.schema, grid.keys, self.samples, spent)
+            with writing(self.path), TemporaryFolder(self.path) as folder:
+                samples, votes = lay_out(self.part_files(), grid.keys, folder)
+                self._check_whole(rows, samples, votes)
+                spent = self.spent()
+                if votes is not None:
+                    write_merged(votes, votes.schema, grid.keys, self.votes)
+                write_merged(samples, samples.schema, grid.keys, self.samples, spent)
         except InputError:
             if not self.is_merged(grid):
                 raise  # else another job has merged, and taken away what was being read

@@ -1,7 +1,10 @@
 """Two things have the same fingerprint only if they compute the same."""
 
+import random
 import sys
+import threading
 from copy import deepcopy
+from fractions import Fraction
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -157,6 +160,32 @@ def test_what_cannot_be_told_apart_is_named_with_its_place():
         expected = r"^_modules\.0\.session, a _io\.TextIOWrapper, cannot be told from others"
         with pytest.raises(NoFingerprintError, match=expected):
             of(nn.Sequential(network))
+
+
+class Threshold:
+    __slots__ = ("__value", "__weakref__")
+
+    def __init__(self, value):
+        self.__value = value
+
+
+class Marked(random.Random):
+    mark = None
+
+
+@pytest.mark.parametrize("make", [random.Random, Marked, Threshold, Fraction])
+def test_state_outside_of_the_dictionary_counts(make):
+    """That of a class in C, and that in slots of private names."""
+    assert of(make(1)) == of(make(1)) != of(make(2))
+
+
+class Held(threading.local):
+    pass
+
+
+def test_a_subclass_of_what_cannot_be_told_apart_cannot_either():
+    with pytest.raises(NoFingerprintError, match=r"^session, a .*Held, cannot be told from others"):
+        of(SimpleNamespace(session=Held()))
 
 
 # Code
