@@ -1,6 +1,7 @@
 """What tells things apart that compute differently: their classes, settings and weights."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
 from functools import partial
 from pathlib import PurePath
@@ -14,7 +15,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, np.generic)
+_OF_TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic, *_OF_TORCH)
 _KEPT = {"training", "_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks"}
 _PASSING = (vars(nn.Module()).keys() | vars(LightningModule()).keys()) - _KEPT
 """What torch and Lightning note in modules and that decides nothing, such as the trainer."""
@@ -75,7 +77,7 @@ class Fingerprint:
 
     def _add_structure(self, thing: Any) -> None:
         match thing:
-            case Tensor() | np.ndarray():
+            case Tensor() | np.ndarray() if _is_plain(thing):
                 self._add_array(thing)
             case PurePath() | ModuleType():
                 self._say(type(thing).__name__, getattr(thing, "__name__", thing))
@@ -89,23 +91,24 @@ class Fingerprint:
             case partial():
                 self._add_parts(function=thing.func, arguments=thing.args, named=thing.keywords)
             case Mapping():
-                self._add_name(type(thing))
                 self._say(len(thing))
                 for key, value in thing.items():
                     self._add(key)
                     self._add(value, str(key))
             case Set():
-                self._add_name(type(thing))
                 self._say(*sorted(self._alone(one) for one in thing))
             case list() | tuple():
-                self._add_name(type(thing))
                 self._say(len(thing))
                 for place, value in enumerate(thing):
                     self._add(value, str(place))
             case _:
                 return self._add_object(thing)
-        if own := getattr(thing, "__dict__", None):  # of a subclass
-            self._add_parts(**(own if isinstance(thing, Mapping | Set | list | tuple) else {}))
+        own = isinstance(thing, Tensor) and type(thing) not in (Tensor, nn.Parameter)
+        if own or isinstance(thing, Mapping | Set | list | tuple):  # a subclass may hold more
+            self._add_name(type(thing))
+            self._add_parts(**dict(_attributes(thing)))
+        if isinstance(thing, defaultdict):
+            self._add_parts(default=thing.default_factory)
         return None
 
     def _add_name(self, thing: Any) -> None:
@@ -125,9 +128,13 @@ class Fingerprint:
 
     def _add_array(self, array: Any) -> None:
         if isinstance(array, Tensor):
-            values = array.detach().cpu().contiguous()
+            kind = type(array)
+            try:
+                values = array.detach().cpu().resolve_conj().contiguous()
+                array = values.reshape(-1).view(torch.uint8).numpy() if values.numel() else np.zeros(0)
+            except (RuntimeError, TypeError, NotImplementedError) as error:  # a class that holds no values
+                raise self._unknown(kind) from error
             self._say("array", values.dtype, tuple(values.shape))
-            array = values.reshape(-1).view(torch.uint8).numpy() if values.numel() else np.zeros(0)
         elif array.dtype.hasobject:
             return self._add(array.tolist())
         else:
@@ -155,12 +162,20 @@ class Fingerprint:
         try:
             reduced = thing.__reduce_ex__(4)
         except Exception as error:  # of any class, for any reason
-            where = ".".join(filter(None, self._path))
-            raise NoFingerprintError(
-                f"{where}, a {kind.__module__}.{kind.__qualname__}, cannot be told from others of its kind"
-            ) from error
+            raise self._unknown(kind) from error
         parts = [list(part) if isinstance(part, Iterator) else part for part in reduced]
         self._add(reduced if isinstance(reduced, str) else parts, "state")
+
+    def _unknown(self, kind: type) -> NoFingerprintError:
+        where, what = ".".join(filter(None, self._path)), f"{kind.__module__}.{kind.__qualname__}"
+        return NoFingerprintError(f"{where}, a {what}, cannot be told from others of its kind")
+
+
+def _is_plain(array: Any) -> bool:
+    """Tell whether an array is its values in their places, not some of them, or with a mask."""
+    if isinstance(array, Tensor):
+        return array.layout is torch.strided and not (array.is_meta or array.is_nested)
+    return type(array) is np.ndarray
 
 
 def _is_of_python(kind: type) -> bool:

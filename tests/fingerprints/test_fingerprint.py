@@ -3,6 +3,7 @@
 import random
 import sys
 import threading
+from collections import defaultdict
 from copy import deepcopy
 from fractions import Fraction
 from functools import partial
@@ -16,6 +17,7 @@ import timm
 import torch
 from conftest import TinyClassifier, TinyNoiseNetwork
 from torch import nn
+from torchvision.tv_tensors import BoundingBoxes
 
 from dds.attacks import MIFGSM, PGD, FeatureDistance, PurifiedDistance
 from dds.fingerprints import code
@@ -176,6 +178,33 @@ class Marked(random.Random):
 @pytest.mark.parametrize("make", [random.Random, Marked, Threshold, Fraction])
 def test_state_outside_of_the_dictionary_counts(make):
     """That of a class in C, and that in slots of private names."""
+    assert of(make(1)) == of(make(1)) != of(make(2))
+
+
+class Row(list):
+    __slots__ = ("of",)
+
+    def __init__(self, of):
+        super().__init__([1])
+        self.of = of
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: torch.eye(2).mul(value).to_sparse(),
+        lambda value: torch.eye(2).mul(value).to_sparse_csr(),
+        lambda value: torch.tensor([1 + value * 1j]).conj(),
+        lambda value: nn.Parameter(torch.eye(2).mul(value).to_sparse()),
+        lambda value: torch.empty(value, device="meta"),
+        lambda value: BoundingBoxes([[0, 0, 1, 1]], format="XYXY", canvas_size=(4, value)),
+        lambda value: np.ma.array([1, 2], mask=[0, value > 1]),
+        lambda value: defaultdict([int, float, bool][value]),
+        Row,
+    ],
+)
+def test_all_that_an_array_or_a_collection_holds_counts(make):
+    """Where few values are, which are masked, what is there by default."""
     assert of(make(1)) == of(make(1)) != of(make(2))
 
 
