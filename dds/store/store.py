@@ -51,8 +51,9 @@ class Store:
             self._files, self._root = open_storage(Path(place).expanduser() if self._is_folder else place)
             self._open()
         except (InputError, OSError, ValueError) as error:
+            why = f"{error.strerror}." if isinstance(error, OSError) and error.strerror else error
             raise InputError(
-                f"the store of attacked images {place} cannot be used: {error} Name another place by "
+                f"the store of attacked images {place} cannot be used: {why} Name another place by "
                 "--store (or DDS_STORE), or do without by --store=false."
             ) from error
         if self._is_folder:

@@ -273,6 +273,15 @@ def test_a_full_disk_ends_the_keeping_and_not_the_run(tmp_path, monkeypatch, cap
     assert capsys.readouterr().err.count("No space left on device.\n") == 1
 
 
+def test_why_a_place_takes_nothing_is_said(monkeypatch):
+    def refuse(place):
+        raise PermissionError(13, "Permission denied", place)
+
+    monkeypatch.setattr("dds.store.store.open_storage", refuse)
+    with pytest.raises(InputError, match=r"of attacked images here cannot be used: Permission denied\. Name"):
+        Store("here")
+
+
 def mark(folder, content):
     folder.mkdir()
     (folder / "dds_store.json").write_text(json.dumps(content))
@@ -281,7 +290,7 @@ def mark(folder, content):
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
-        (lambda path: path.write_text(""), "cannot be used"),
+        (lambda path: path.write_text(""), "cannot be used: it holds other things"),
         (
             lambda path: (path.mkdir(), (path / "thesis.tex").touch()),
             "holds other things than attacked images",
