@@ -16,8 +16,26 @@ _BLOCK = 64 * 2**20
 """Bytes of rows that are sorted at a time."""
 
 
+class TemporaryFolder:
+    """A folder that goes with whoever holds it, or at the end of a `with`.
+
+    Args:
+        within: Where it is made; default: where the system has such folders.
+    """
+
+    def __init__(self, within: Path | None = None) -> None:
+        self.path = Path(mkdtemp(PARTIAL, "merging.", within))
+        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._remove()
+
+
 def lay_out(
-    parts: Sequence[Path], conditions: Sequence[str], folder: "TemporaryFolder"
+    parts: Sequence[Path], conditions: Sequence[str], folder: TemporaryFolder
 ) -> tuple[Samples, Samples | None]:
     """Write the rows of parts by condition, into as many files as keep the memory small.
 
@@ -53,24 +71,6 @@ def write_merged(
     """
     tables = ((key, table) for key in conditions if len(table := rows.of(key)))
     write_by_condition(((key, _as(table, schema)) for key, table in tables), schema, path, spent)
-
-
-class TemporaryFolder:
-    """A folder that goes with whoever holds it, or at the end of a `with`.
-
-    Args:
-        within: Where it is made; default: where the system has such folders.
-    """
-
-    def __init__(self, within: Path | None = None) -> None:
-        self.path = Path(mkdtemp(PARTIAL, "merging.", within))
-        self._remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self._remove()
 
 
 def _blocks(parts: Sequence[Path]) -> Iterator[pa.Table]:
