@@ -17,7 +17,8 @@ from torch.fx import GraphModule
 
 _OF_TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic, *_OF_TORCH)
-_KEPT = {"training", "_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks"}
+_KEPT = {"training", "_parameters", "_buffers", "_modules"}
+_KEPT |= {"_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"}
 _PASSING = (vars(nn.Module()).keys() | vars(LightningModule()).keys()) - _KEPT
 """What torch and Lightning note in modules and that decides nothing, such as the trainer."""
 
@@ -149,7 +150,11 @@ class Fingerprint:
         held = [cell.cell_contents for cell in function.__closure__ or ()]
         if "<lambda>" in function.__qualname__:  # there may be several of that name
             self._say(function.__code__.co_firstlineno)
-        return self._add_parts(defaults=function.__defaults__, named=function.__kwdefaults__, held=held)
+        self._add_parts(defaults=function.__defaults__, named=function.__kwdefaults__, held=held)
+        noted = ("__", "_torch", "_dynamo")  # by functools and by torch's compiler
+        return self._add_parts(
+            **{name: value for name, value in vars(function).items() if not name.startswith(noted)}
+        )
 
     def _add_object(self, thing: Any) -> None:
         kind = type(thing)

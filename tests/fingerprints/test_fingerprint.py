@@ -109,12 +109,28 @@ def test_a_copy_is_the_same(thing):
     assert of(thing) == of(deepcopy(thing))
 
 
+def test_attributes_of_a_function_count():
+    one, other = scaled(2), scaled(2)
+    assert of(one) == of(other)
+    one.factor, other.factor = 1, 2
+    assert of(one) != of(other)
+
+
 def test_one_weight_is_enough():
     network = TinyClassifier()
     before = of(network)
     with torch.no_grad():
         network.body[0].weight[0, 0, 0, 0] += 1e-7
     assert of(network) != before
+
+
+@pytest.mark.parametrize("kind", ["full_backward_hook", "full_backward_pre_hook"])
+def test_a_hook_that_changes_gradients_counts(kind):
+    network, changed = TinyClassifier(), TinyClassifier()
+    hook = getattr(changed.body[0], f"register_{kind}")(twice)
+    assert of(network) != of(changed)
+    hook.remove()
+    assert of(network) == of(changed)
 
 
 def test_a_hook_that_changes_the_output_counts():
