@@ -77,6 +77,12 @@ class Fingerprint:
         return None
 
     def _add_structure(self, thing: Any) -> None:
+        own = isinstance(thing, Tensor) and type(thing) not in (Tensor, nn.Parameter)
+        if own or isinstance(thing, Mapping | Set | list | tuple):  # a subclass may hold more than its items
+            self._add_name(type(thing))
+            self._add_parts(**dict(_attributes(thing)))
+        if isinstance(thing, defaultdict):
+            self._add_parts(default=thing.default_factory)
         match thing:
             case Tensor() | np.ndarray() if _is_plain(thing):
                 self._add_array(thing)
@@ -103,14 +109,7 @@ class Fingerprint:
                 for place, value in enumerate(thing):
                     self._add(value, str(place))
             case _:
-                return self._add_object(thing)
-        own = isinstance(thing, Tensor) and type(thing) not in (Tensor, nn.Parameter)
-        if own or isinstance(thing, Mapping | Set | list | tuple):  # a subclass may hold more
-            self._add_name(type(thing))
-            self._add_parts(**dict(_attributes(thing)))
-        if isinstance(thing, defaultdict):
-            self._add_parts(default=thing.default_factory)
-        return None
+                self._add_object(thing)
 
     def _add_name(self, thing: Any) -> None:
         self.modules.add(thing.__module__)
@@ -129,12 +128,11 @@ class Fingerprint:
 
     def _add_array(self, array: Any) -> None:
         if isinstance(array, Tensor):
-            kind = type(array)
             try:
                 values = array.detach().cpu().resolve_conj().contiguous()
                 array = values.reshape(-1).view(torch.uint8).numpy() if values.numel() else np.zeros(0)
             except (RuntimeError, TypeError, NotImplementedError) as error:  # a class that holds no values
-                raise self._unknown(kind) from error
+                raise self._unknown(type(array)) from error
             self._say("array", values.dtype, tuple(values.shape))
         elif array.dtype.hasobject:
             return self._add(array.tolist())
