@@ -5,12 +5,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import yaml
+
 from dds.reports.text import paragraphs
 from dds.results import Results
 from dds.results.layout import Layout, line_name, number, utility_name
 from dds.results.standing import Comparison
 
 GALLERY = Path(__file__).parent / "gallery"
+CONFIGS = Path(__file__).parents[1] / "configs"
 _SHOWN = {
     "examples": "One image under each condition: what the task saw, and what it answered.",
     "utility": "Utility over the noise level, for each attack and attacker's view, with 95 % intervals.",
@@ -49,12 +52,22 @@ def _lines(results: Results, experiment: str) -> Iterator[str]:
     summary = results.summary
     yield from (f"# {summary['task']}: `{experiment}`", "")
     yield from ("<!-- not run: minutes to half an hour -->", "```bash")
-    yield from (f"dds evaluate --config {experiment}.yaml", "```", "")
+    yield from (_command(experiment, results.folder / "config.yaml"), "```", "")
     for name in _shown(results):
         yield from (f"![{_SHOWN[name]}]({experiment}/{name}.png)", "", f"*{_SHOWN[name]}*", "")
     for question, sentences in paragraphs(summary, Comparison(summary)).items():
         yield from (f"## {question}", "", *(f"- {one}" for one in sentences if not _of_this_machine(one)), "")
     yield from _table(results)
+
+
+def _command(experiment: str, config: Path) -> str:
+    """Return what measures as many images as the run of this configuration did."""
+    given, own = (
+        yaml.safe_load(path.read_text())["data"]["init_args"].get("limit")
+        for path in (config, CONFIGS / f"{experiment}.yaml")
+    )
+    limit = "" if given == own else f" --data.limit={given}"
+    return f"dds evaluate --config {experiment}.yaml{limit}"
 
 
 def _of_this_machine(sentence: str) -> bool:

@@ -166,7 +166,32 @@ def texts(path):
     "script", sorted((ROOT / "docs" / "_figures").glob("*.py")), ids=lambda path: path.stem
 )
 def test_figures_are_those_that_their_scripts_draw(script):
-    spec = spec_from_file_location(script.stem, script)
-    figure = module_from_spec(spec)
-    spec.loader.exec_module(figure)
+    figure = load(script)
     assert figure.PLACE.read_text() == figure.draw(), f"run: python {script.relative_to(ROOT)}"
+
+
+def load(script):
+    spec = spec_from_file_location(script.stem, script)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_page_of_the_gallery_shows_what_its_command_gives(evaluated, tmp_path, monkeypatch):
+    script = load(ROOT / "docs" / "make_gallery.py")
+    monkeypatch.setattr(script, "GALLERY", tmp_path)
+    page = script.make_page(evaluated).read_text()
+    assert page.startswith("# SemanticSegmentation: `seg_scenes`")
+    assert "\ndds evaluate --config seg_scenes.yaml --data.limit=2\n" in page
+    shown = re.findall(r"\]\((.+?\.png)\)", page)
+    assert "seg_scenes/utility.png" in shown
+    assert all((tmp_path / name).is_file() for name in shown)
+    cells = [row.split(" | ")[1:] for row in page.splitlines() if row.startswith("| clean | ")]
+    assert [[float(cell.strip(" |")) for cell in row] for row in cells] == [clean(evaluated)]
+
+
+def clean(folder):
+    """Return what a run measured without an attack, as it is rounded on pages."""
+    summary = json.loads((folder / "summary.json").read_text())
+    entries = [entry for entry in summary["conditions"] if entry["attack"] == "clean"]
+    return [round(entry["metrics"][summary["utility"]]["value"], 3) for entry in entries]
