@@ -125,9 +125,9 @@ def _climber(eps: float, steps: int, norm: Norm) -> dict[str, Any]:
 
 def _peers(target: str, calls: int, eps: float, norm: Norm) -> dict[str, Attack]:
     """Return what others take for the strongest, where the budget is enough: AutoAttack (rand), SEA."""
-    losses: dict[str, Objective | None] = {}
     if target == "label":
-        losses, eot = {"ce": None, "dlr": DLR()}, 20 if calls >= 1000 else 5
+        losses: dict[str, Objective | None] = {"ce": None, "dlr": DLR()}
+        eot = 20 if calls >= 1000 else 5
         steps = (calls // 2 - 2 * eot) // (2 * eot)
         if steps < 1:
             return {}
@@ -136,15 +136,24 @@ def _peers(target: str, calls: int, eps: float, norm: Norm) -> dict[str, Attack]
         }
         return {"autoattack_rand": WorstOf(rand, eot=eot)}
     if target == "mask":
-        losses = {"mce": MaskedCrossEntropy(), "mce_bal": BalancedMaskedCrossEntropy(), "js": JensenShannon()}
-        steps = calls // 2 // 3 - 3
-        if steps < 1:
-            return {}
-        sea: dict[str, Attack] = {
-            name: APGD(eps, steps, norm, objective=loss, schedule="sea") for name, loss in losses.items()
+        return {
+            f"sea{name}": sea
+            for name, eot in {"": 1, "_eot5": 5}.items()
+            if (sea := _sea(calls, eps, norm, eot))
         }
-        return {"sea": WorstOf(sea)}
     return {}
+
+
+def _sea(calls: int, eps: float, norm: Norm, eot: int) -> WorstOf | None:
+    """Return SEA with all steps that a budget allows, each on so many draws; `None` if they are too few."""
+    losses = {"mce": MaskedCrossEntropy(), "mce_bal": BalancedMaskedCrossEntropy(), "js": JensenShannon()}
+    steps = (calls // (len(losses) * eot) - 4) // 2  # three stages begin, and one value is compared
+    if steps < 4:
+        return None
+    climbs: dict[str, Attack] = {
+        name: APGD(eps, steps, norm, eot=eot, objective=loss, schedule="sea") for name, loss in losses.items()
+    }
+    return WorstOf(climbs, eot=eot)
 
 
 _OBJECTIVES: dict[str, dict[str, Objective]] = {
