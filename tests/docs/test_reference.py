@@ -183,8 +183,8 @@ def test_a_page_of_the_gallery_shows_what_its_command_gives(evaluated, tmp_path,
     page = script.make_page(evaluated).read_text()
     assert page.startswith("# SemanticSegmentation: `seg_scenes`")
     assert "\ndds evaluate --config seg_scenes.yaml --data.limit=2\n" in page
-    shown = re.findall(r"\]\((.+?\.png)\)", page)
-    assert "seg_scenes/utility.png" in shown
+    shown = re.findall(r"\]\((.+?\.webp)\)", page)
+    assert "seg_scenes/utility.webp" in shown
     assert all((tmp_path / name).is_file() for name in shown)
     cells = [row.split(" | ")[1:] for row in page.splitlines() if row.startswith("| clean | ")]
     assert [[float(cell.strip(" |")) for cell in row] for row in cells] == [clean(evaluated)]

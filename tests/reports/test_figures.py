@@ -9,6 +9,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from dds.reports.figures import draw_figures, example_panels, trade_off, utility_curve, view_heatmaps
+from dds.reports.figures.examples import line_height
 from dds.reports.figures.notes import Note
 from dds.reports.figures.style import STYLE, styles
 
@@ -157,6 +158,14 @@ def test_examples_show_pictures_and_captions_in_their_place():
         pytest.approx(2 * (bottom - top)),
     )  # second column, twice as wide as high
     assert [label.get_text() for label in axes.get_yticklabels()] == ["clean", "pgd\nattacker\nsees same"]
+
+
+def test_a_line_of_examples_is_as_high_as_what_it_shows():
+    """Two pictures are half as high as wide here; beside each other pictures leave a gap of .06."""
+    captions = examples_of(summary_of(*CLEAN, *ATTACKED))
+    pictures = {name: captions["original"] for name in captions}
+    assert line_height(pictures) == pytest.approx(2 * 0.47 + 3 * 0.06)
+    assert line_height(captions) == pytest.approx(0.47 + 0.45 + 3 * 0.06)
 
 
 def test_every_figure_is_written_as_png_and_as_svg_with_text(tmp_path):

@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from dds.reports.figures.certified import certified_curves, certified_size
-from dds.reports.figures.examples import example_panels
+from dds.reports.figures.examples import example_panels, line_height
 from dds.reports.figures.heatmap import facets, view_heatmaps
 from dds.reports.figures.sanity import sanity_curves
 from dds.reports.figures.style import STYLE, blank, write
@@ -21,6 +21,7 @@ from dds.results.sanity import find_curves, measures, without_curves
 from dds.results.standing import Comparison
 
 _WIDTH = 7.2  # inches, two columns of a paper
+_COLUMN = 0.8  # likewise, of example panels
 
 
 def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path) -> list[Path]:
@@ -53,19 +54,25 @@ def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path) -> li
 
 def _utility(summary: Mapping[str, Any]) -> Figure:
     layout = Layout(summary["conditions"])
-    if len(layout.lines) <= TOGETHER:
-        figure = blank(max(4.5, 0.75 * len(layout.defences)), 3.4)
-    else:
-        figure = blank(_WIDTH, 1.7 * len(sights(layout)))
+    together = len(layout.lines) <= TOGETHER
+    width = max(4.5, 0.75 * len(layout.defences)) if together else _WIDTH
+    figure = blank(width, _height_of_curves(layout))
     utility_curve(figure, summary)
     return figure
+
+
+def _height_of_curves(layout: Layout) -> float:
+    return 3.4 if len(layout.lines) <= TOGETHER else 1.7 * len(sights(layout))
 
 
 def _pictures(summary: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Figure]:
     """Draw example panels, and them together with the utility."""
     lines = Comparison(summary).telling_lines()
-    width, height = 0.8 * len(Layout(summary["conditions"]).defences) + 1, 1.7 * len(lines) + 0.4
-    panels, overview = blank(width, height), blank(width + _WIDTH, height)
+    layout = Layout(summary["conditions"])
+    width = _COLUMN * len(layout.defences) + 1
+    height = _COLUMN * line_height(shown) * len(lines) + 0.45
+    panels = blank(width, height)
+    overview = blank(width + _WIDTH, max(height, _height_of_curves(layout)))
     example_panels(panels, summary, shown, lines)
     halves: Any = overview.subfigures(1, 2, width_ratios=[width, _WIDTH])
     left, right = halves

@@ -6,7 +6,21 @@ from matplotlib.figure import FigureBase
 
 from dds.results.layout import Layout, Line, line_name
 
-_GAP = 0.06  # between pictures, in parts of a picture's width
+_GAP = 0.06  # between pictures, in parts of a column's width
+_CAPTION = 0.45  # two lines of text, likewise
+
+
+def line_height(examples: Mapping[str, Any]) -> float:
+    """Return the height of a line of panels, what the task sees and what it says, in columns' widths."""
+    said = next(shown for name, shown in examples.items() if name.startswith("decision:"))
+    tall = _height(examples)
+    return tall + (tall if said.ndim == 4 else _CAPTION) + 3 * _GAP
+
+
+def _height(examples: Mapping[str, Any]) -> float:
+    """Return that of a picture, likewise."""
+    _, height, width, _ = examples["original"].shape
+    return (1 - _GAP) * float(height / width)
 
 
 def example_panels(
@@ -26,16 +40,14 @@ def example_panels(
         image: Which of the examples.
     """
     layout, axes = Layout(summary["conditions"]), figure.subplots()
-    _, height, width, _ = examples["original"].shape
-    tall = (1 - _GAP) * height / width
-    pitch = 2 * tall + 3 * _GAP  # from line to line
+    tall, pitch = _height(examples), line_height(examples)
     for row, line in enumerate(lines):
         for column, entry in enumerate(layout.row(line)):
             if entry is not None and f"shown:{entry['key']}" in examples:
                 _place(axes, examples[f"shown:{entry['key']}"][image], column, row * pitch, tall)
                 below = row * pitch + tall + _GAP
                 _place(axes, examples[f"decision:{entry['key']}"][image], column, below, tall)
-    middles = [row * pitch + tall for row in range(len(lines))]
+    middles = [row * pitch + (pitch - 2 * _GAP) / 2 for row in range(len(lines))]
     names = [line_name(line).replace(", ", "\n").replace(" sees", "\nsees") for line in lines]
     axes.set_yticks(middles, names)
     axes.set_xticks([column + 0.5 for column in range(len(layout.defences))])
