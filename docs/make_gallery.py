@@ -10,6 +10,7 @@ from PIL import Image
 from dds.reports.text import paragraphs
 from dds.results import Results
 from dds.results.layout import Layout, line_name, number, utility_name
+from dds.results.notes import notes
 from dds.results.standing import Comparison
 
 GALLERY = Path(__file__).parent / "gallery"
@@ -59,6 +60,8 @@ def _lines(results: Results, experiment: str) -> Iterator[str]:
         yield from (f"![{_SHOWN[name]}]({experiment}/{name}.webp)", "", f"*{_SHOWN[name]}*", "")
     for question, sentences in paragraphs(summary, Comparison(summary)).items():
         yield from (f"## {question}", "", *(f"- {one}" for one in sentences if not _of_this_machine(one)), "")
+    if doubts := notes(summary):
+        yield from ("## To be read with care", "", *(f"- {one}" for one in doubts), "")
     yield from _table(results)
 
 

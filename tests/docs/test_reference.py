@@ -180,8 +180,10 @@ def load(script):
 def test_a_page_of_the_gallery_shows_what_its_command_gives(evaluated, tmp_path, monkeypatch):
     script = load(ROOT / "docs" / "make_gallery.py")
     monkeypatch.setattr(script, "GALLERY", tmp_path)
+    monkeypatch.setattr(script, "notes", lambda summary: ["attacks may be weak"])
     page = script.make_page(evaluated).read_text()
     assert page.startswith("# SemanticSegmentation: `seg_scenes`")
+    assert "\n## To be read with care\n\n- attacks may be weak\n" in page
     assert "\ndds evaluate --config seg_scenes.yaml --data.limit=2\n" in page
     shown = re.findall(r"\]\((.+?\.webp)\)", page)
     assert "seg_scenes/utility.webp" in shown
