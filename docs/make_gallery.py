@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
+from dds.errors import InputError
 from dds.reports.text import paragraphs
 from dds.results import Results
 from dds.results.layout import Layout, line_name, number, utility_name
@@ -93,8 +94,11 @@ def _table(results: Results) -> Iterator[str]:
 
 def main(runs: Sequence[str]) -> None:
     """Make a page of each run."""
-    for run in runs:
-        print(make_page(run))
+    try:
+        for run in runs:
+            print(make_page(run))
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
