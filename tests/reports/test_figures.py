@@ -161,11 +161,13 @@ def test_examples_show_pictures_and_captions_in_their_place():
 
 
 def test_a_line_of_examples_is_as_high_as_what_it_shows():
-    """Two pictures are half as high as wide here; beside each other pictures leave a gap of .06."""
-    captions = examples_of(summary_of(*CLEAN, *ATTACKED))
-    pictures = {name: captions["original"] for name in captions}
+    """Pictures are half as high as wide here, .06 apart; captions break before brackets."""
+    summary = summary_of(*CLEAN, *ATTACKED)
+    captions, pictures = examples_of(summary, "1 (wrong) 5 7 (wrong)"), examples_of(summary)
+    pictures |= {name: pictures["original"] for name in pictures if name.startswith("decision:")}
     assert line_height(pictures) == pytest.approx(2 * 0.47 + 3 * 0.06)
-    assert line_height(captions) == pytest.approx(0.47 + 0.45 + 3 * 0.06)
+    assert line_height(captions) == pytest.approx(0.47 + 0.1 + 3.5 * 0.15 + 3 * 0.06)
+    assert line_height(examples_of(summary)) == pytest.approx(0.47 + 0.1 + 1.5 * 0.15 + 3 * 0.06)
 
 
 def test_every_figure_is_written_as_png_and_as_svg_with_text(tmp_path):

@@ -7,14 +7,22 @@ from matplotlib.figure import FigureBase
 from dds.results.layout import Layout, Line, line_name
 
 _GAP = 0.06  # between pictures, in parts of a column's width
-_CAPTION = 0.45  # two lines of text, likewise
+_ABOVE = 0.1  # between a picture and its caption, likewise
+_LINE = 0.15  # a line of a caption, likewise
 
 
 def line_height(examples: Mapping[str, Any]) -> float:
     """Return the height of a line of panels, what the task sees and what it says, in columns' widths."""
-    said = next(shown for name, shown in examples.items() if name.startswith("decision:"))
+    said = [one for name, shown in examples.items() if name.startswith("decision:") for one in shown]
     tall = _height(examples)
-    return tall + (tall if said.ndim == 4 else _CAPTION) + 3 * _GAP
+    if said[0].ndim:
+        return 2 * tall + 3 * _GAP
+    lines = max(_broken(one).count("\n") + 1 for one in said)
+    return tall + _ABOVE + (lines + 0.5) * _LINE + 3 * _GAP
+
+
+def _broken(caption: Any) -> str:
+    return str(caption).replace(" (", "\n(")
 
 
 def _height(examples: Mapping[str, Any]) -> float:
@@ -62,5 +70,5 @@ def _place(axes: Axes, shown: Any, left: float, top: float, tall: float) -> None
     if shown.ndim == 3:
         axes.imshow(shown, interpolation="nearest", extent=(left, left + 1 - _GAP, top + tall, top))
     else:
-        caption = str(shown).replace(" (", "\n(")
-        axes.text(left + 0.5 - _GAP / 2, top + 0.1, caption, ha="center", va="top", fontsize=7)
+        place = (left + 0.5 - _GAP / 2, top + _ABOVE)
+        axes.text(*place, _broken(shown), ha="center", va="top", fontsize=7)
