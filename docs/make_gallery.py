@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
+from dds.command_line import find_config
 from dds.errors import InputError
 from dds.reports.text import paragraphs
 from dds.results import Results
@@ -15,7 +16,6 @@ from dds.results.notes import notes
 from dds.results.standing import Comparison
 
 GALLERY = Path(__file__).parent / "gallery"
-CONFIGS = Path(__file__).parents[1] / "configs"
 _SHOWN = {
     "examples": "One image under each condition: what the task saw, and what it answered.",
     "utility": "Utility over the noise level, for each attack and attacker's view, with 95 % intervals.",
@@ -40,9 +40,8 @@ def make_page(run: str) -> Path:
     beside = GALLERY / experiment
     beside.mkdir(parents=True, exist_ok=True)
     for name in _shown(results):
-        Image.open(results.figures[name]).save(
-            beside / f"{name}.webp", lossless=True, method=6
-        )  # 40 % of PNG
+        figure = Image.open(results.figures[name])
+        figure.save(beside / f"{name}.webp", lossless=True, method=6)  # 40 % of PNG
     page = GALLERY / f"{experiment}.md"
     page.write_text("\n".join(_lines(results, experiment)) + "\n")
     return page
@@ -70,7 +69,7 @@ def _command(experiment: str, config: Path) -> str:
     """Return what measures as many images as the run of this configuration did."""
     given, own = (
         yaml.safe_load(path.read_text())["data"]["init_args"].get("limit")
-        for path in (config, CONFIGS / f"{experiment}.yaml")
+        for path in (config, find_config(f"{experiment}.yaml"))
     )
     limit = "" if given == own else f" --data.limit={given}"
     return f"dds evaluate --config {experiment}.yaml{limit}"

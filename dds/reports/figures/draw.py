@@ -53,16 +53,16 @@ def draw_figures(summary: Mapping[str, Any], examples: Path, folder: Path) -> li
 
 
 def _utility(summary: Mapping[str, Any]) -> Figure:
-    layout = Layout(summary["conditions"])
-    together = len(layout.lines) <= TOGETHER
-    width = max(4.5, 0.75 * len(layout.defences)) if together else _WIDTH
-    figure = blank(width, _height_of_curves(layout))
+    figure = blank(*_size_of_curves(Layout(summary["conditions"])))
     utility_curve(figure, summary)
     return figure
 
 
-def _height_of_curves(layout: Layout) -> float:
-    return 3.4 if len(layout.lines) <= TOGETHER else 1.7 * len(sights(layout))
+def _size_of_curves(layout: Layout) -> tuple[float, float]:
+    """Return width and height in inches."""
+    if len(layout.lines) <= TOGETHER:
+        return max(4.5, 0.75 * len(layout.defences)), 3.4
+    return _WIDTH, 1.7 * len(sights(layout))
 
 
 def _pictures(summary: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Figure]:
@@ -72,7 +72,7 @@ def _pictures(summary: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str,
     width = _COLUMN * len(layout.defences) + 1
     height = _COLUMN * line_height(shown) * len(lines) + 0.45
     panels = blank(width, height)
-    overview = blank(width + _WIDTH, max(height, _height_of_curves(layout)))
+    overview = blank(width + _WIDTH, max(height, _size_of_curves(layout)[1]))
     example_panels(panels, summary, shown, lines)
     halves: Any = overview.subfigures(1, 2, width_ratios=[width, _WIDTH])
     left, right = halves
