@@ -47,6 +47,11 @@ def real(name: str, value: Any) -> float:
     return read
 
 
+def number_of_images(count: int) -> str:
+    """Write down a number of images: `1 image`, `8 images`."""
+    return f"{count} image" if count == 1 else f"{count} images"
+
+
 def pixels(name: str, value: Any) -> float:
     """Read a distance in [0, 1] pixel units such as `0.03` or `8/255`.
 

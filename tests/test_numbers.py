@@ -6,7 +6,7 @@ import torch
 from conftest import TinyNoiseNetwork
 
 import dds
-from dds.numbers import pixels, real, whole
+from dds.numbers import number_of_images, pixels, real, whole
 from dds.purifiers import DiffusionDenoiser
 
 
@@ -32,6 +32,10 @@ def test_numbers_of_any_kind(given):
 def test_what_is_no_number_is_refused_by_name(given):
     with pytest.raises(dds.InputError, match="eta="):
         real("eta", given)
+
+
+def test_one_image_is_no_plural():
+    assert [number_of_images(count) for count in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
 
 
 def protocol(**settings):

@@ -15,6 +15,7 @@ from dds.certificates import Asked, Certificate, Way
 from dds.certificates.request import RATIOS
 from dds.errors import InputError
 from dds.noise import Streams
+from dds.numbers import number_of_images
 from dds.protocol import CLEAN, Bracket, Condition, Craft, Defence, Plan
 from dds.protocol.conditions import UNSEEN
 from dds.purifiers.smoothing import check_smoothing
@@ -143,7 +144,7 @@ class CertificateDraws(AttackAndPurify):
         return found
 
     def _tell(self, view: str, waiting: int) -> None:
-        self.at_work = f"{view}, {waiting} {'image' if waiting == 1 else 'images'} of this batch undecided"
+        self.at_work = f"{view}, {number_of_images(waiting)} of this batch undecided"
 
     def attack_of(self, craft: Craft) -> Attack:
         """Return the attack of a certified radius, which may be another at each level."""

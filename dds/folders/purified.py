@@ -15,6 +15,7 @@ from dds.data.files import image_size, read_image
 from dds.data.naming import images_by_name, place_of
 from dds.errors import InputError
 from dds.noise import Streams
+from dds.numbers import number_of_images
 from dds.protocol import Defence
 from dds.runs.png_files import sha256_of, source_of, write_png
 from dds.runs.provenance import provenance
@@ -108,7 +109,7 @@ class PurifiedFolder:
         calls = sum(draws * self.protocol.defences.calls(one) for one, draws in self.draws.items())
         there = sum(path.exists() for path in views)
         return (
-            f"{len(self.files)} images, each through {named}: {len(views)} files, "
+            f"{number_of_images(len(self.files))}, each through {named}: {len(views)} files, "
             f"{len(self.files) * calls} network calls. {there} of the files are there already."
         )
 

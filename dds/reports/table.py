@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.table import Table
 
+from dds.numbers import number_of_images
 from dds.protocol.conditions import CLEAN, UNSEEN
 from dds.results.layout import defence_name
 
@@ -28,7 +29,7 @@ def summary_tables(summary: Mapping[str, Any], metric: str, width: int) -> list[
     columns = {defence: _column(cells, rows, metric, defence) for defence in defences}
     first = [_HEADING, *rows, _FIDELITY]
     tables = [_table(first, part) for part in _parts(columns, width - _width(first) - 1)]
-    images = f"{summary['images']} images of {summary['data']}"
+    images = f"{number_of_images(summary['images'])} of {summary['data']}"
     tables[0].title = f"{metric} on {images} (± half the 95 % interval)"
     return tables
 

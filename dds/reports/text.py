@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from dds.numbers import number_of_images
 from dds.results.layout import Entry, Summary, is_named, number, sight_name, utility_name, with_interval
 from dds.results.sanity import Values
 from dds.results.standing import RULE, Comparison, Standing
@@ -52,7 +53,7 @@ def headlines(summary: Summary, comparison: Comparison) -> list[tuple[str, str, 
 def _measured(summary: Summary) -> Iterator[str]:
     better = "lower" if summary["lower_is_better"] else "higher"
     draws = max(entry["draws"] for entry in summary["conditions"])
-    yield f"{summary['task']} on {summary['images']} images of {summary['data']}."
+    yield f"{summary['task']} on {number_of_images(summary['images'])} of {summary['data']}."
     yield f"The utility is {utility_name(summary)}; {better} is better."
     if draws > 1:
         yield f"Behind a random defence every number is the mean over {draws} fresh noise draws."
@@ -116,7 +117,9 @@ def _compared(
     for other in others:
         if other.worst and best.worst:
             ends = comparison.utility(best.worst), comparison.utility(other.worst)
-            doubt = f"; the intervals overlap, {summary['images']} images may not tell the two apart"
+            doubt = (
+                f"; the intervals overlap, {number_of_images(summary['images'])} may not tell the two apart"
+            )
             yield f"{start} {_kept(comparison, other)}{doubt if _overlap(*ends) else ''}."
 
 

@@ -5,6 +5,7 @@ from math import ceil
 from typing import Any
 
 from dds.batch import BROKEN_GRADIENT, DOUBTFUL_GRADIENT, NOT_A_FUNCTION, NOT_FINITE, ZERO_GRADIENT
+from dds.numbers import number_of_images
 
 _MARKED = {
     NOT_FINITE: "answers, or images as the task saw them, that were not finite (NaN); they count as wrong",
@@ -59,7 +60,8 @@ def _marked(summary: Mapping[str, Any]) -> Iterator[str]:
         shares = {e["key"]: e["metrics"].get(mark, {}).get("value") for e in summary["conditions"]}
         counts = {key: ceil(share * summary["images"] - 1e-6) for key, share in shares.items() if share}
         if counts:
-            yield f"{meaning}: {_list([f'{key} ({count} images)' for key, count in counts.items()])}"
+            named = [f"{key} ({number_of_images(count)})" for key, count in counts.items()]
+            yield f"{meaning}: {_list(named)}"
 
 
 def _list(names: list[str], most: int = 8) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dds.errors import InputError
+from dds.numbers import number_of_images
 from dds.results.layout import Layout, line_name, utility_name, with_interval
 from dds.results.source import read_run, read_samples
 from dds.runs.places import named_by_url, open_folder
@@ -100,7 +101,7 @@ class Results:
 
 def _title(summary: Mapping[str, Any]) -> str:
     better = "lower" if summary["lower_is_better"] else "higher"
-    what = f"{summary['task']} on {summary['images']} images of {summary['data']}"
+    what = f"{summary['task']} on {number_of_images(summary['images'])} of {summary['data']}"
     missing = f" Not measured yet: {summary['missing']}" if "missing" in summary else ""
     return f"{what}: {utility_name(summary)}, {better} is better, with 95 % intervals over images.{missing}"
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from dds.batch import UNTOUCHED
 from dds.errors import InputError
+from dds.numbers import number_of_images
 from dds.results.interrupted import read_interrupted
 from dds.results.layout import Summary
 from dds.runs.examples import Examples, read_examples
@@ -179,13 +180,13 @@ def gaps(folder: RunFolder, summary: Summary) -> list[str]:
 def _unfinished(folder: RunFolder, summary: Summary, rows: pa.Table) -> Iterator[str]:
     measured = len(rows["index"].unique())
     planned = re.search(r"^# data: images (\d+)$", folder.config.read_text(), re.MULTILINE)
-    images = f"{measured} of {planned[1]} images" if planned else f"{measured} images"
+    counted = f"{measured} of {planned[1]} images" if planned else number_of_images(measured)
     if not folder.samples.is_file():
-        yield f"The run was interrupted: there are rows of {images}. --resume goes on with it."
+        yield f"The run was interrupted: there are rows of {counted}. --resume goes on with it."
     if "missing" in summary:
         yield f"Not measured yet: {summary['missing']}."
     if measured != summary["images"]:
-        yield f"The numbers are of {summary['images']} images; there are rows of {measured}."
+        yield f"The numbers are of {number_of_images(summary['images'])}; there are rows of {measured}."
 
 
 def _not_run(folder: RunFolder, summary: Summary) -> Iterator[str]:

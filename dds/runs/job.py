@@ -11,6 +11,7 @@ from dds.callbacks import AttackAndPurify
 from dds.data import BaseDataModule
 from dds.errors import InputError
 from dds.models.untrained import is_untrained
+from dds.numbers import number_of_images
 from dds.protocol import Condition, Plan
 from dds.runs.division import AUTO, own_cells
 from dds.runs.grid import Grid, Piece
@@ -194,6 +195,6 @@ class Job:
         self.protocol.plan = Plan.of(dict.fromkeys([self.grid.conditions[0], *piece.conditions]))
         self.data.finished = self.grid.others(piece.images, trainer.world_size)
         if trainer.is_global_zero:
-            counts = f"{len(piece.images)} images, of {len(self.grid.images)} in all."
+            counts = f"{number_of_images(len(piece.images))}, of {len(self.grid.images)} in all."
             what = "Images are claimed as this job goes, from" if self._pulls else "Now measuring"
             self._console.print(self.protocol.describe(self.task.doubts), f"{what} {counts}")

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from rich.console import Console
 
+from dds.numbers import number_of_images
 from dds.runs.claims import Claims
 from dds.runs.grid import Cells, Grid, Piece
 from dds.runs.run_folder import RunFolder
@@ -50,7 +51,9 @@ class Pulling:
                     yield self._grid.pieces(left & np.isin(self._grid.images, list(free))), claims
             if not free:
                 if not is_told:
-                    self._console.print(f"Waiting for {len(images)} images that other jobs are measuring.")
+                    self._console.print(
+                        f"Waiting for {number_of_images(len(images))} that other jobs are measuring."
+                    )
                 time.sleep(PAUSE)
             is_told = not free
 

@@ -40,7 +40,7 @@ def test_neither_task_nor_data_set_is_needed(place, capsys):
     assert files == {f"{view}/deep/a.png" for view in ("jpeg/0", "noise/0", "noise/1")} | {"manifest.json"}
     purify("--images=photos --out=out")
     said = capsys.readouterr().out.splitlines()
-    plan = "1 images, each through jpeg x 1, noise x 2: 3 files, 0 network calls."
+    plan = "1 image, each through jpeg x 1, noise x 2: 3 files, 0 network calls."
     assert said[:2] == [f"{plan} 0 of the files are there already."] * 2
     assert said[2] == "Files written: 3. Manifest: out/manifest.json"
     assert said[3] == f"{plan} 3 of the files are there already."
