@@ -17,6 +17,10 @@ _STEPS = (4e-4, 1e-4, 2.5e-5)
 _TOLERANCE = 0.05
 """Relative; networks are piecewise linear, and float32 rounds. A denoiser left out makes .6 to .9."""
 
+_STILL = 0.25
+"""How far slopes of two lengths may lie apart, in parts of their gap to the gradient: at kinks, such as those
+of a median, the gap narrows with each length; a fault leaves it as it is."""
+
 _ROUNDING = 1e-6
 """Of a value in float32, relative: a change of less says nothing."""
 
@@ -32,7 +36,7 @@ def is_derivative(function: Function, image: Tensor, streams: Streams, random: i
         random: Number of random directions.
 
     Returns:
-        False where differences of two lengths agree with each other and the gradient with none.
+        False where differences of two lengths agree with each other, and far better than with the gradient.
 
     Raises:
         InputError: If there is no gradient at all.
@@ -72,11 +76,11 @@ def _agrees(function: Function, place: Tensor, gradient: Tensor, directions: lis
     said = torch.stack([(gradient * direction).sum().double() for direction in directions])  # (D,)
     usual, before, sure = gradient.norm().double(), said, False
     for slopes, doubt in _slopes(function, place, directions):
-        if not slopes.isfinite().all() or _alike(said, slopes, usual):
+        if not slopes.isfinite().all() or (gap := _gap(said, slopes, usual)) <= _TOLERANCE:
             return True
         if doubt.norm() > _TOLERANCE * slopes.norm():
             break
-        sure, before = _alike(before, slopes, usual), slopes
+        sure, before = _gap(before, slopes, usual) <= min(_TOLERANCE, _STILL * gap), slopes
     return not sure  # else there is no derivative to speak of
 
 
@@ -92,7 +96,7 @@ def _slopes(function: Function, place: Tensor, directions: list[Tensor]) -> Iter
         yield (ahead.double() - behind.double()) / (2 * step), doubt
 
 
-def _alike(one: Tensor, other: Tensor, usual: Tensor) -> bool:
+def _gap(one: Tensor, other: Tensor, usual: Tensor) -> float:
     """Compare slopes, `[D]`; along random signs they are as large as the gradient's norm, `usual`, is."""
     size = torch.stack([one.norm(), other.norm(), usual * len(one) ** 0.5]).max()
-    return bool((one - other).norm() <= _TOLERANCE * size)
+    return float((one - other).norm() / size) if size else 0.0

@@ -55,6 +55,14 @@ def test_so_have_transformations(image, purifier):
     assert is_derivative(projected(purifier, None), image, STREAMS, random=6)
 
 
+def test_many_kinks_are_no_fault():
+    """Where neighbours are alike, a short step already makes another pixel the median."""
+    ramp = torch.linspace(0.3, 0.7, 64).expand(1, 3, 64, 64)
+    purifier = MedianFilter()
+    for seed in range(24):
+        assert is_derivative(projected(purifier, None), ramp, Streams(seed, (0,)), random=4)
+
+
 @pytest.mark.parametrize("t", [145, 396])
 def test_a_denoiser_that_is_left_out_is_found_out(image, t):
     """The gradient is still there: it goes beside the network, through the noisy image."""
