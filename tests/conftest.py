@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import socket
+from inspect import isabstract
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,14 @@ def assert_same_samples(one, two, atol=0.0):
     for column in one.columns.drop(rows):
         here, there = (np.stack(table[column].to_numpy()).astype(float) for table in (one, two))
         np.testing.assert_allclose(here, there, rtol=0, atol=atol, err_msg=column)
+
+
+def complete_purifiers():
+    """Return the purifiers that users name."""
+    import dds.purifiers
+
+    named = {getattr(dds.purifiers, name) for name in dds.purifiers.__all__}
+    return {one for one in named if issubclass(one, dds.purifiers.Purifier) and not isabstract(one)}
 
 
 class TinyNoiseNetwork(nn.Module):

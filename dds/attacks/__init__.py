@@ -1,11 +1,12 @@
 from dds.attacks.apgd import APGD
 from dds.attacks.attacked_images import AttackedImages
 from dds.attacks.base import Attack
+from dds.attacks.gradient import expected_gradient, project
 from dds.attacks.libraries.art_attack import ArtAttack
 from dds.attacks.libraries.auto_attack import AutoAttack
 from dds.attacks.low_frequency import LowFrequency
 from dds.attacks.mi_fgsm import MIFGSM
-from dds.attacks.objectives.base import Objective, TaskLoss
+from dds.attacks.objectives.base import AttackedTask, Calls, Objective, Purify, TaskLoss, Value
 from dds.attacks.objectives.cos_pgd import CosPGD
 from dds.attacks.objectives.depth_error import RootMeanSquareError
 from dds.attacks.objectives.feature_distance import FeatureDistance
@@ -38,8 +39,10 @@ __all__ = [
     "ArtAttack",
     "Attack",
     "AttackedImages",
+    "AttackedTask",
     "AutoAttack",
     "BalancedMaskedCrossEntropy",
+    "Calls",
     "CosPGD",
     "Disappearance",
     "FalseAlarm",
@@ -54,6 +57,7 @@ __all__ = [
     "PredictedNoise",
     "PurifiedDistance",
     "PurifiedTwice",
+    "Purify",
     "RootMeanSquareError",
     "SegPGD",
     "Square",
@@ -64,5 +68,8 @@ __all__ = [
     "TaskScore",
     "Transfer",
     "Universal",
+    "Value",
     "WorstOf",
+    "expected_gradient",
+    "project",
 ]

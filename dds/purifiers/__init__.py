@@ -1,3 +1,4 @@
+from dds.models.diffusion.schedule import NoiseLevel, NoiseSchedule
 from dds.purifiers.base import Purifier, Transformation
 from dds.purifiers.bit_depth import BitDepth
 from dds.purifiers.blur import GaussianBlur
@@ -10,6 +11,7 @@ from dds.purifiers.latent import LatentDenoiser
 from dds.purifiers.median import MedianFilter
 from dds.purifiers.multi_step import MultiStepDenoiser
 from dds.purifiers.noise import NoiseOnly
+from dds.purifiers.one_shot import OneShot
 from dds.purifiers.resize import ResizeOnly
 
 __all__ = [
@@ -23,7 +25,10 @@ __all__ = [
     "LatentDenoiser",
     "MedianFilter",
     "MultiStepDenoiser",
+    "NoiseLevel",
     "NoiseOnly",
+    "NoiseSchedule",
+    "OneShot",
     "Purifier",
     "ResizeOnly",
     "Transformation",

@@ -13,13 +13,26 @@ from typing import Any
 
 import yaml
 from docutils import nodes
+from lightning import LightningModule
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from dds.__main__ import main
+from dds.attacks import Attack, Objective
 from dds.command_line import CONFIGS
+from dds.controls import Control
+from dds.data import BaseDataModule
+from dds.purifiers import Purifier
 
-_NAMED = ("dds.attacks", "dds.controls", "dds.data", "dds.purifiers", "dds.tasks")
+_ROOMS = ("dds.attacks", "dds.controls", "dds.data", "dds.purifiers", "dds.tasks")
+_NAMED = (
+    Attack,
+    Objective,
+    Control,
+    BaseDataModule,
+    Purifier,
+    LightningModule,
+)  # and what derives
 _REQUIRED = "…"
 _NEED = re.compile(r"#   (\S+) {2,}\S")  # a thing that has to be there, and where it comes from
 
@@ -70,8 +83,8 @@ def _cell(text: str) -> str:
 
 
 def add_yaml(app: Sphinx, what: str, name: str, it: Any, options: Any, lines: list[str]) -> None:
-    """Append to a class of the rooms how a YAML names it, with all settings at their defaults."""
-    if what != "class" or not name.startswith(_NAMED) or inspect.isabstract(it):
+    """Append to a class that YAMLs name how they do, with all settings at their defaults."""
+    if what != "class" or not issubclass(it, _NAMED) or inspect.isabstract(it):
         return
     shown = yaml.safe_dump(_named(it), sort_keys=False, allow_unicode=True, width=90)
     lines += ["", ".. code-block:: yaml", "", *(f"   {line}" for line in shown.splitlines()), ""]
@@ -84,7 +97,7 @@ def public_bases(app: Sphinx, name: str, it: type, options: Any, bases: list[typ
 
 def _is_public(it: type) -> bool:
     elsewhere = not it.__module__.startswith("dds.")
-    return elsewhere or any(getattr(import_module(room), it.__name__, None) is it for room in _NAMED)
+    return elsewhere or any(getattr(import_module(room), it.__name__, None) is it for room in _ROOMS)
 
 
 def _named(it: type) -> dict[str, Any]:
