@@ -178,23 +178,23 @@ def draw(found: Sequence[Found], path: Path) -> None:
     """Draw the utility left over the calls: a panel for each task and level, a line for each attack."""
     tasks = list(dict.fromkeys(one.task for one in found))
     levels = list(dict.fromkeys(one.t for one in found))
+    budgets = sorted({one.calls for one in found})
     size = (3.2 * len(levels), 2.6 * len(tasks))
     figure, panels = plt.subplots(len(tasks), len(levels), figsize=size, squeeze=False, layout="constrained")
-    colours = {name: f"C{place}" for place, name in enumerate(dict.fromkeys(one.attack for one in found))}
+    looks: dict[str, dict[str, Any]] = {CLEAN: {"color": "grey", "linestyle": "--"}}
+    attacks = dict.fromkeys(one.attack for one in found if one.attack != CLEAN)
+    looks |= {name: {"color": f"C{place}", "marker": "o"} for place, name in enumerate(attacks)}
     for row, task in zip(panels, tasks, strict=True):
         for axes, t in zip(row, levels, strict=True):
             here = [one for one in found if (one.task, one.t) == (task, t)]
             axes.set(title=f"{task}, t={t}", xscale="log", xlabel="network calls an image")
-            axes.set_ylabel(here[0].metric)
-            for name, colour in colours.items():
+            axes.set_xticks(budgets, map(str, budgets))
+            axes.minorticks_off()
+            for name, look in looks.items():
                 line = sorted((one for one in here if one.attack == name), key=lambda one: one.calls)
-                axes.plot(
-                    [one.calls for one in line],
-                    [one.left["value"] for one in line],
-                    marker="o",
-                    color=colour,
-                    label=name,
-                )
+                left = [one.left["value"] for one in line]
+                axes.plot([one.calls for one in line], left, label=name, **look)
+        row[0].set_ylabel(next(one.metric for one in found if one.task == task))
     handles, names = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right upper", fontsize="small")
     figure.savefig(path, dpi=120)
