@@ -25,14 +25,9 @@ from dds.data import BaseDataModule
 from dds.purifiers import Purifier
 
 _ROOMS = ("dds.attacks", "dds.controls", "dds.data", "dds.purifiers", "dds.tasks")
-_NAMED = (
-    Attack,
-    Objective,
-    Control,
-    BaseDataModule,
-    Purifier,
-    LightningModule,
-)  # and what derives
+_NAMED = (Attack, Objective, Control, BaseDataModule, Purifier, LightningModule)
+"""What YAMLs name, with all that derives from it."""
+
 _REQUIRED = "…"
 _NEED = re.compile(r"#   (\S+) {2,}\S")  # a thing that has to be there, and where it comes from
 
