@@ -1,4 +1,4 @@
-"""Numbers as users give them: in a YAML, or from Python as numpy's or torch's."""
+"""Numbers as users give them, in a YAML or from Python as numpy's or torch's, and as they read them."""
 
 from fractions import Fraction
 from typing import Any
@@ -47,11 +47,6 @@ def real(name: str, value: Any) -> float:
     return read
 
 
-def number_of_images(count: int) -> str:
-    """Write down a number of images: `1 image`, `8 images`."""
-    return f"{count} image" if count == 1 else f"{count} images"
-
-
 def pixels(name: str, value: Any) -> float:
     """Read a distance in [0, 1] pixel units such as `0.03` or `8/255`.
 
@@ -62,3 +57,8 @@ def pixels(name: str, value: Any) -> float:
     if number < 0:
         raise InputError(f"{name}={value}; expected at least 0, in units of an image in [0, 1] (e.g. 8/255).")
     return number
+
+
+def number_of_images(count: int) -> str:
+    """Write down a number of images: `1 image`, `8 images`."""
+    return f"{count} image" if count == 1 else f"{count} images"
