@@ -48,6 +48,24 @@ MISTAKES = {
     ),
     "logger misspelt": ("--logger=Tensorboard", "Did you mean TensorBoardLogger?"),
     "of another room": (ATTACK % "{class_path: JPEG}", "JPEG is one of dds.purifiers", "PGD"),
+    "of another room by path": (
+        ATTACK % "{class_path: dds.purifiers.JPEG}",
+        "protocol.attacks.pgd: dds.purifiers.JPEG is not what belongs here",
+        "PGD",
+    ),
+    "of another kind": (
+        "task: {class_path: torch.nn.Linear}",
+        "task: torch.nn.Linear is not what belongs here",
+        "SemanticSegmentation",
+    ),
+    "abstract": (
+        "protocol: {purifier: {class_path: OneShot}}",
+        "protocol.purifier: OneShot is abstract: it does not define denoise. Define that",
+    ),
+    "abstract by path": (
+        ATTACK % "{class_path: dds.attacks.Optimiser}",
+        "protocol.attacks.pgd: dds.attacks.Optimiser is abstract: it does not define __call__, calls.",
+    ),
     "network misspelt": (
         NETWORK % "torch.nn.Conv2",
         "task.model: torch.nn has no Conv2",

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from inspect import isabstract
 from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from dds.command_line.importing import import_class, takes_more, why_not_found
+from dds.command_line.importing import find_class, import_class, takes_more, why_not_found
 from dds.command_line.nearest import did_you_mean, known_depth, nearest, siblings
 from dds.command_line.trail import Trail, follow, input_error
-from dds.command_line.types import choices, describe
+from dds.command_line.types import choices, classes_of, describe
 
 _SPEC = ("class_path", "init_args", "dict_kwargs")
 _LONGEST = 300  # characters of other people's messages
@@ -125,6 +126,22 @@ def _no_class(trail: Trail) -> str | None:
     return _at(trail, f"no class_path is named.{meant} {why_not_found('', trail.expected)}")
 
 
+def _wrong_class(trail: Trail) -> str | None:
+    """Say why a class that is named cannot be built here: methods are missing, or it is of another kind."""
+    name, text = _as_mapping(trail.given).get("class_path"), str(trail.error)
+    if name is None or not any(said in text for said in ("is abstract", "does not correspond to a subclass")):
+        return None
+    known = classes_of(trail.expected)
+    named = import_class(name) if "." in name else find_class(name, known)
+    if named in known:
+        return None
+    if isabstract(named):
+        missing = ", ".join(sorted(named.__abstractmethods__))
+        said = f"{name} is abstract: it does not define {missing}. Define that, or name a class that does."
+        return _at(trail, said)
+    return _at(trail, f"{name} is not what belongs here. {why_not_found('', trail.expected)}")
+
+
 def _value(trail: Trail) -> str | None:
     """Name a value of another type than the setting's."""
     if trail.expected is None:
@@ -142,6 +159,7 @@ _KINDS = (
     _no_group,
     _misplaced,
     _unknown_key,
+    _wrong_class,
     _no_class,
     _value,
 )
